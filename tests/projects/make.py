@@ -1,0 +1,147 @@
+#!/usr/bin/env python3
+"""Make the Django projects that the stack scenarios deploy.
+
+Each one has another shape (see SHAPES) and is what its own tool generates plus one small app with a
+model, a page from the database and a stylesheet. Nothing in them knows of webstack.django.
+
+Usage: make.py DIRECTORY [SHAPE ...]   (needs `uv` on PATH; makes DIRECTORY/<shape>, each a git repository)
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+APP = {
+    "notes/__init__.py": "",
+    "notes/apps.py": (
+        "from django.apps import AppConfig\n\n\nclass NotesConfig(AppConfig):\n"
+        '    name = "notes"\n    default_auto_field = "django.db.models.BigAutoField"\n'
+    ),
+    "notes/models.py": (
+        "from django.db import models\n\n\nclass Note(models.Model):\n    text = models.CharField(max_length=200)\n"
+    ),
+    "notes/admin.py": "from django.contrib import admin\n\nfrom .models import Note\n\nadmin.site.register(Note)\n",
+    "notes/views.py": (
+        "from django.http import JsonResponse\nfrom django.shortcuts import render\n\n"
+        "from .models import Note\n\n\ndef index(request):\n"
+        '    return render(request, "notes/index.html", {"notes": Note.objects.all()})\n\n\n'
+        "def visits(request):\n"
+        '    request.session["visits"] = request.session.get("visits", 0) + 1\n'
+        '    return JsonResponse({"visits": request.session["visits"], "secure": request.is_secure()})\n'
+    ),
+    "notes/templates/notes/index.html": (
+        '{% load static %}<!doctype html><html lang="en"><head><title>Notes</title>'
+        '<link rel="stylesheet" href="{% static \'notes/style.css\' %}"></head>'
+        "<body><h1>Notes of SHAPE</h1>{% for note in notes %}<p>{{ note.text }}</p>{% endfor %}</body></html>\n"
+    ),
+    "notes/static/notes/style.css": "h1 { color: rebeccapurple; }\n",
+    "notes/migrations/__init__.py": "",
+    "notes/migrations/0001_initial.py": (
+        "from django.db import migrations, models\n\n\n"
+        "def first(apps, schema_editor):\n"
+        '    apps.get_model("notes", "Note").objects.create(text="the first note, from a migration")\n\n\n'
+        "class Migration(migrations.Migration):\n    initial = True\n    dependencies = []\n    operations = [\n"
+        '        migrations.CreateModel("Note", [\n'
+        '            ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False)),\n'
+        '            ("text", models.CharField(max_length=200)),\n        ]),\n'
+        "        migrations.RunPython(first, migrations.RunPython.noop),\n    ]\n"
+    ),
+}
+
+DATABASE_PREFIXED = """DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.postgresql",
+        "HOST": os.environ["SHOP_DB_HOST"],
+        "NAME": os.environ["SHOP_DB_NAME"],
+        "USER": os.environ["SHOP_DB_USER"],
+        "PASSWORD": os.environ["SHOP_DB_PASSWORD"],
+    }
+}
+STATIC_ROOT = os.environ["SHOP_STATIC"]
+"""
+PRODUCTION = {
+    "databaseurl": (
+        'import dj_database_url\n\nDATABASES = {"default": dj_database_url.config(conn_max_age=60)}\n'
+        "STATIC_ROOT = BASE_DIR / 'collected'\n"
+    ),
+    "prefixed": DATABASE_PREFIXED,
+    "localsettings": "STATIC_ROOT = BASE_DIR / 'collected'\n\nfrom .local_settings import *  # noqa: E402, F403\n",
+}
+SHAPES = ("plain", "uvlock", "databaseurl", "prefixed", "localsettings")
+
+
+def run(*argv: str, cwd: Path) -> None:
+    """Run a command; its output is shown when it fails."""
+    done = subprocess.run(argv, cwd=cwd, text=True, capture_output=True)
+    if done.returncode:
+        sys.exit(f"{' '.join(argv)} in {cwd}:\n{done.stdout}{done.stderr}")
+
+
+def edit(path: Path, pattern: str, replacement: str) -> None:
+    """Replace the one occurrence of a pattern in a generated file."""
+    text, count = re.subn(pattern, lambda _: replacement, path.read_text(), flags=re.S)
+    if count != 1:
+        sys.exit(f"{path}: expected one {pattern!r}, found {count}")
+    path.write_text(text)
+
+
+def production(settings: Path, shape: str) -> None:
+    """Make the settings read their production values from where this shape takes them."""
+    edit(settings, r"from pathlib import Path\n", "import os\nfrom pathlib import Path\n")
+    edit(settings, r"SECRET_KEY = [^\n]+", 'SECRET_KEY = os.environ.get("SECRET_KEY", "development")')
+    edit(settings, r"DEBUG = True", 'DEBUG = os.environ.get("DEBUG") == "1"')
+    edit(settings, r"ALLOWED_HOSTS = \[\]", 'ALLOWED_HOSTS = os.environ.get("ALLOWED_HOSTS", "").split(",")')
+    with settings.open("a") as file:
+        file.write("\n" + PRODUCTION[shape])
+
+
+def make(directory: Path, shape: str) -> None:
+    """Make one project; one that is there already is left as it is."""
+    if (directory / ".git").is_dir():
+        return
+    directory.mkdir(parents=True, exist_ok=True)
+    source = directory / "src" if shape == "uvlock" else directory
+    source.mkdir(exist_ok=True)
+    run("uvx", "--from", "django<6", "django-admin", "startproject", "config", str(source), cwd=directory)
+    for name, text in APP.items():
+        path = source / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text.replace("SHAPE", shape))
+    settings = source / "config/settings.py"
+    edit(settings, r"INSTALLED_APPS = \[\n", 'INSTALLED_APPS = [\n    "notes.apps.NotesConfig",\n')
+    edit(
+        source / "config/urls.py",
+        r"from django.urls import path\n",
+        "from django.urls import path\n\nfrom notes import views\n",
+    )
+    edit(
+        source / "config/urls.py",
+        r"urlpatterns = \[\n",
+        'urlpatterns = [\n    path("", views.index),\n    path("visits/", views.visits),\n',
+    )
+    if shape in PRODUCTION:
+        production(settings, shape)
+    if shape == "uvlock":
+        (directory / "pyproject.toml").write_text(
+            '[project]\nname = "uvlock"\nversion = "1.0"\nrequires-python = ">=3.11"\n'
+            'dependencies = ["django>=5.2,<6"]\n\n[dependency-groups]\ndev = ["pytest"]\n'
+        )
+        run("uv", "lock", cwd=directory)
+    else:
+        extra = {"databaseurl": "dj-database-url\npsycopg[binary]\n", "prefixed": "psycopg[binary]\n"}.get(
+            shape, ""
+        )
+        (directory / "requirements.txt").write_text("Django>=5.2,<6\n" + extra)
+    (directory / ".gitignore").write_text("*.pyc\n__pycache__/\ndb.sqlite3\ncollected/\nlocal_settings.py\n")
+    for argv in (["init", "-qb", "main"], ["add", "-A"], ["commit", "-qm", f"The project {shape}"]):
+        run("git", "-c", "user.name=Developer", "-c", "user.email=dev@example.com", *argv, cwd=directory)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    for chosen in sys.argv[2:] or SHAPES:
+        make(Path(sys.argv[1]).resolve() / chosen, chosen)
