@@ -10,46 +10,12 @@ Usage: make.py DIRECTORY [SHAPE ...]   (needs `uv` on PATH; makes DIRECTORY/<sha
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-APP = {
-    "notes/__init__.py": "",
-    "notes/apps.py": (
-        "from django.apps import AppConfig\n\n\nclass NotesConfig(AppConfig):\n"
-        '    name = "notes"\n    default_auto_field = "django.db.models.BigAutoField"\n'
-    ),
-    "notes/models.py": (
-        "from django.db import models\n\n\nclass Note(models.Model):\n    text = models.CharField(max_length=200)\n"
-    ),
-    "notes/admin.py": "from django.contrib import admin\n\nfrom .models import Note\n\nadmin.site.register(Note)\n",
-    "notes/views.py": (
-        "from django.http import JsonResponse\nfrom django.shortcuts import render\n\n"
-        "from .models import Note\n\n\ndef index(request):\n"
-        '    return render(request, "notes/index.html", {"notes": Note.objects.all()})\n\n\n'
-        "def visits(request):\n"
-        '    request.session["visits"] = request.session.get("visits", 0) + 1\n'
-        '    return JsonResponse({"visits": request.session["visits"], "secure": request.is_secure()})\n'
-    ),
-    "notes/templates/notes/index.html": (
-        '{% load static %}<!doctype html><html lang="en"><head><title>Notes</title>'
-        '<link rel="stylesheet" href="{% static \'notes/style.css\' %}"></head>'
-        "<body><h1>Notes of SHAPE</h1>{% for note in notes %}<p>{{ note.text }}</p>{% endfor %}</body></html>\n"
-    ),
-    "notes/static/notes/style.css": "h1 { color: rebeccapurple; }\n",
-    "notes/migrations/__init__.py": "",
-    "notes/migrations/0001_initial.py": (
-        "from django.db import migrations, models\n\n\n"
-        "def first(apps, schema_editor):\n"
-        '    apps.get_model("notes", "Note").objects.create(text="the first note, from a migration")\n\n\n'
-        "class Migration(migrations.Migration):\n    initial = True\n    dependencies = []\n    operations = [\n"
-        '        migrations.CreateModel("Note", [\n'
-        '            ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False)),\n'
-        '            ("text", models.CharField(max_length=200)),\n        ]),\n'
-        "        migrations.RunPython(first, migrations.RunPython.noop),\n    ]\n"
-    ),
-}
+APP = Path(__file__).parent / "notes"
 
 DATABASE_PREFIXED = """DATABASES = {
     "default": {
@@ -68,7 +34,7 @@ PRODUCTION = {
         "STATIC_ROOT = BASE_DIR / 'collected'\n"
     ),
     "prefixed": DATABASE_PREFIXED,
-    "localsettings": "STATIC_ROOT = BASE_DIR / 'collected'\n\nfrom .local_settings import *  # noqa: E402, F403\n",
+    "localsettings": "STATIC_ROOT = BASE_DIR / 'collected'\n\nfrom .local_settings import *\n",
 }
 SHAPES = ("plain", "uvlock", "databaseurl", "prefixed", "localsettings")
 
@@ -106,10 +72,8 @@ def make(directory: Path, shape: str) -> None:
     source = directory / "src" if shape == "uvlock" else directory
     source.mkdir(exist_ok=True)
     run("uvx", "--from", "django<6", "django-admin", "startproject", "config", str(source), cwd=directory)
-    for name, text in APP.items():
-        path = source / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text.replace("SHAPE", shape))
+    shutil.copytree(APP, source / "notes", ignore=shutil.ignore_patterns("__pycache__"))
+    edit(source / "notes/templates/notes/index.html", "SHAPE", shape)
     settings = source / "config/settings.py"
     edit(settings, r"INSTALLED_APPS = \[\n", 'INSTALLED_APPS = [\n    "notes.apps.NotesConfig",\n')
     edit(
