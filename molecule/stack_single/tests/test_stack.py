@@ -1,0 +1,105 @@
+"""A whole server with one site of every shape, asked as visitors and operators ask it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+CLIENT = (Path(__file__).parents[3] / "tests/client.py").read_text()
+SITES = ["plain", "uvlock", "databaseurl", "prefixed", "localsettings"]
+
+
+def browse(host, *steps: dict) -> list[dict]:
+    """Run tests/client.py on the server; every step's answer."""
+    done = host.run("printf %%s %s | python3 -c %s", json.dumps(steps), CLIENT)
+    assert done.rc == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def make_admin(host, site: str) -> None:
+    """The documented way to make the first user."""
+    done = host.run(
+        f"sudo DJANGO_SUPERUSER_PASSWORD=correct-horse-9 webstack-manage {site} createsuperuser "
+        "--noinput --username admin --email admin@example.com"
+    )
+    assert done.rc == 0 or "already taken" in done.stderr, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_page_from_the_database_over_https(host, site):
+    (page,) = browse(host, {"url": f"https://{site}.example.com/"})
+    assert page["status"] == 200
+    assert f"<h1>Notes of {site}</h1>" in page["body"]
+    assert "the first note, from a migration" in page["body"]
+    assert page["headers"]["strict-transport-security"].startswith("max-age=31536000")
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_static_file_comes_from_the_web_server(host, site):
+    (page,) = browse(host, {"url": f"https://{site}.example.com/"})
+    href = re.search(r'href="([^"]+\.css)"', page["body"]).group(1)
+    (style,) = browse(host, {"url": f"https://{site}.example.com{href}"})
+    assert style["status"] == 200
+    assert "rebeccapurple" in style["body"]
+    assert style["headers"]["server"] == "nginx"
+    if site in ("plain", "uvlock"):  # the overlay hashes names
+        assert re.search(r"style\.[0-9a-f]{12}\.css$", href)
+        assert style["headers"]["cache-control"] == "max-age=31536000, public, immutable"
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_log_in_to_the_admin(host, site):
+    make_admin(host, site)
+    url = f"https://{site}.example.com/admin/login/?next=/admin/"
+    form, inside = browse(
+        host, {"url": url}, {"url": url, "form": {"username": "admin", "password": "correct-horse-9"}}
+    )
+    assert form["status"] == 200
+    assert inside["status"] == 200
+    assert "Site administration" in inside["body"]
+
+
+def test_session_survives_a_dead_cache(host):
+    url = "https://plain.example.com/visits/"
+    first, second = browse(host, {"url": url}, {"url": url})
+    assert json.loads(first["body"]) == {"visits": 1, "secure": True}
+    assert json.loads(second["body"]) == {"visits": 2, "secure": True}
+    host.run("sudo systemctl stop redis-server@plain-cache.service")
+    try:
+        answers = browse(host, {"url": url}, {"url": url})
+        assert [json.loads(answer["body"])["visits"] for answer in answers] == [1, 2]
+    finally:
+        assert host.run("sudo systemctl start redis-server@plain-cache.service").rc == 0
+
+
+def test_unknown_host_is_refused(host):
+    https, http = browse(host, {"url": "https://unknown.example.net/"}, {"url": "http://unknown.example.net/"})
+    assert https["status"] == 0
+    assert http["status"] == 0
+
+
+def test_http_is_redirected(host):
+    (answer,) = browse(host, {"url": "http://plain.example.com/x?y=1", "follow": False})
+    assert answer["status"] == 301
+    assert answer["headers"]["location"] == "https://plain.example.com/x?y=1"
+
+
+@pytest.mark.parametrize("site", ["plain", "uvlock"])
+def test_deployment_check_is_silent(host, site):
+    done = host.run(f"sudo webstack-manage {site} check --deploy")
+    assert done.rc == 0
+    assert "System check identified no issues" in done.stdout + done.stderr
+
+
+def test_nothing_failed(host):
+    assert host.run("systemctl --failed --no-legend --plain").stdout.strip() == ""
+
+
+def test_one_site_cannot_read_another(host):
+    assert host.run("sudo -u plain cat /etc/webstack/uvlock/env").rc != 0
+    assert host.run("sudo -u plain ls /srv/uvlock/current/").rc != 0
+    assert host.run("sudo -u plain psql -d uvlock -c 'select 1'").rc != 0
+    assert host.run("sudo -u plain touch /srv/plain/current/code/x").rc != 0
