@@ -16,7 +16,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable
 
 CLONE_NEWNS = 0x00020000  # linux/sched.h
 MS_REC, MS_PRIVATE = 0x4000, 0x40000  # linux/mount.h
@@ -27,7 +27,7 @@ class Unavailable(Exception):
     """A private view of the file system cannot be made here."""
 
 
-def wanted(checks: List[Dict[str, Any]], changed: List[str]) -> List[Dict[str, Any]]:
+def wanted(checks: list[dict[str, Any]], changed: list[str]) -> list[dict[str, Any]]:
     """The checkers that concern one of the changed paths."""
     return [
         check
@@ -37,18 +37,18 @@ def wanted(checks: List[Dict[str, Any]], changed: List[str]) -> List[Dict[str, A
     ]
 
 
-def installed(check: Dict[str, Any]) -> bool:
+def installed(check: dict[str, Any]) -> bool:
     """Whether the checker's program is on this host."""
     return shutil.which(str(check["argv"][0])) is not None
 
 
-def run(check: Dict[str, Any]) -> str:
+def run(check: dict[str, Any]) -> str:
     """Run one checker; returns an error message, empty where it is content."""
     argv = [str(word) for word in check["argv"]]
     if not installed(check):
         if check.get("missing_ok"):
             return ""
-        return "%s: the program is not installed; install its package before the configuration" % argv[0]
+        return f"{argv[0]}: the program is not installed; install its package before the configuration"
     timeout = float(check.get("timeout") or DEFAULT_TIMEOUT)
     environment = dict(os.environ, LC_ALL="C.UTF-8")
     process = subprocess.Popen(
@@ -64,7 +64,7 @@ def run(check: Dict[str, Any]) -> str:
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-        return "%s did not end within %g seconds and was stopped" % (" ".join(argv), timeout)
+        return "{} did not end within {:g} seconds and was stopped".format(" ".join(argv), timeout)
     if process.returncode == 0:
         return ""
     words = output.decode("utf-8", "replace").strip()
@@ -75,7 +75,7 @@ def run(check: Dict[str, Any]) -> str:
     )
 
 
-def run_all(checks: List[Dict[str, Any]]) -> str:
+def run_all(checks: list[dict[str, Any]]) -> str:
     """Run checkers in order until one is not content; its message, or an empty string."""
     for check in checks:
         message = run(check)
@@ -88,15 +88,15 @@ def _mount(source: str, target: str, kind: str, flags: int, options: str) -> Non
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.mount(source.encode(), target.encode(), kind.encode(), flags, options.encode()) != 0:
         code = ctypes.get_errno()
-        raise Unavailable("mount %s on %s: %s" % (kind, target, os.strerror(code)))
+        raise Unavailable(f"mount {kind} on {target}: {os.strerror(code)}")
 
 
-def _mount_points() -> List[str]:
+def _mount_points() -> list[str]:
     with open("/proc/self/mountinfo", encoding="utf-8") as file:
         return [line.split()[4] for line in file]
 
 
-def _roots(paths: List[str]) -> List[str]:
+def _roots(paths: list[str]) -> list[str]:
     """The fewest existing directories that hold all paths."""
     directories = set()
     for path in paths:
@@ -113,15 +113,15 @@ def _roots(paths: List[str]) -> List[str]:
         raise Unavailable("a changed path lies in the root directory")
     for root in roots:
         if any(point.startswith(root + "/") for point in _mount_points()):
-            raise Unavailable("another file system is mounted below %s" % root)
+            raise Unavailable(f"another file system is mounted below {root}")
     return roots
 
 
-def _private_view(roots: List[str], memory: str) -> None:
+def _private_view(roots: list[str], memory: str) -> None:
     """Enter a mount namespace with a writable overlay on each root, kept in memory."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(CLONE_NEWNS) != 0:
-        raise Unavailable("unshare: %s" % os.strerror(ctypes.get_errno()))
+        raise Unavailable(f"unshare: {os.strerror(ctypes.get_errno())}")
     _mount("none", "/", "none", MS_REC | MS_PRIVATE, "")
     _mount("tmpfs", memory, "tmpfs", 0, "mode=0700")
     for number, root in enumerate(roots):
@@ -129,14 +129,14 @@ def _private_view(roots: List[str], memory: str) -> None:
         os.mkdir(upper, 0o755)
         os.mkdir(work, 0o755)
         if any(mark in root for mark in ",:\\"):
-            raise Unavailable("%s cannot be named in mount options" % root)
+            raise Unavailable(f"{root} cannot be named in mount options")
         info = os.stat(root)
         os.chown(upper, info.st_uid, info.st_gid)
         os.chmod(upper, info.st_mode & 0o7777)
-        _mount("overlay", root, "overlay", 0, "lowerdir=%s,upperdir=%s,workdir=%s" % (root, upper, work))
+        _mount("overlay", root, "overlay", 0, f"lowerdir={root},upperdir={upper},workdir={work}")
 
 
-def preview(paths: List[str], apply: Callable[[], None], checks: List[Dict[str, Any]]) -> str:
+def preview(paths: list[str], apply: Callable[[], None], checks: list[dict[str, Any]]) -> str:
     """Make the changes in a private view, run the checkers there; returns their message.
 
     Raises ``Unavailable`` where no private view can be made.
@@ -146,7 +146,7 @@ def preview(paths: List[str], apply: Callable[[], None], checks: List[Dict[str, 
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
-        answer: Dict[str, Any] = {}
+        answer: dict[str, Any] = {}
         try:
             os.close(reader)
             if os.geteuid() != 0:
@@ -157,7 +157,7 @@ def preview(paths: List[str], apply: Callable[[], None], checks: List[Dict[str, 
         except Unavailable as error:
             answer = {"unavailable": str(error)}
         except BaseException as error:  # the parent reports it, from its own attempt
-            answer = {"unavailable": "%s: %s" % (type(error).__name__, error)}
+            answer = {"unavailable": f"{type(error).__name__}: {error}"}
         os.write(writer, json.dumps(answer).encode())
         os._exit(0)
     os.close(writer)

@@ -11,6 +11,7 @@ and time stamp.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import fnmatch
@@ -19,7 +20,7 @@ import os
 import shutil
 import stat
 import uuid
-from typing import Any, Dict, List, Optional
+from typing import Any
 
 from ansible_collections.webstack.django.plugins.module_utils import safe_fs
 
@@ -38,9 +39,9 @@ class Declared:
         self,
         path: str,
         state: str = "file",
-        content: Optional[bytes] = None,
-        uid: Optional[int] = 0,
-        gid: Optional[int] = 0,
+        content: bytes | None = None,
+        uid: int | None = 0,
+        gid: int | None = 0,
         mode: int = 0o644,
         target: str = "",
         diff: bool = True,
@@ -58,15 +59,15 @@ class Declared:
 class Change:
     """One thing to do: what is declared, why, and the old content for the diff."""
 
-    def __init__(self, item: Declared, reason: str, before: Optional[bytes] = None) -> None:
+    def __init__(self, item: Declared, reason: str, before: bytes | None = None) -> None:
         self.item = item
         self.reason = reason
         self.before = before
 
-    def as_diff(self) -> Dict[str, str]:
+    def as_diff(self) -> dict[str, str]:
         """The change as Ansible shows it; secrets are reduced to the fact that something changes."""
         item = self.item
-        header = "%s (%s)" % (item.path, self.reason)
+        header = f"{item.path} ({self.reason})"
         shown = item.state == "file" and item.content is not None
         if not shown:
             return {
@@ -95,7 +96,7 @@ def _kind(mode: int) -> str:
     return "special file"
 
 
-def compare(item: Declared) -> Optional[Change]:
+def compare(item: Declared) -> Change | None:
     """What has to change so that ``item`` holds; None where it holds already."""
     info = safe_fs.status(item.path)
     if item.state == "absent":
@@ -104,10 +105,10 @@ def compare(item: Declared) -> Optional[Change]:
         return Change(item, "created")
     kind = _kind(info.st_mode)
     if kind != item.state:
-        return Change(item, "%s becomes %s" % (kind, item.state))
+        return Change(item, f"{kind} becomes {item.state}")
     if item.state == "link":
         found = safe_fs.read_link(item.path)
-        return None if found == item.target else Change(item, "link to %s, was %s" % (item.target, found))
+        return None if found == item.target else Change(item, f"link to {item.target}, was {found}")
     before = None
     reasons = []
     if item.state == "file":
@@ -115,7 +116,7 @@ def compare(item: Declared) -> Optional[Change]:
         if before != item.content:
             reasons.append("content")
     if stat.S_IMODE(info.st_mode) != item.mode:
-        reasons.append("mode %04o, was %04o" % (item.mode, stat.S_IMODE(info.st_mode)))
+        reasons.append(f"mode {item.mode:04o}, was {stat.S_IMODE(info.st_mode):04o}")
     if info.st_uid != item.uid:
         reasons.append("owner")
     if info.st_gid != item.gid:
@@ -136,7 +137,7 @@ def _has_marker(path: str, marker: str) -> bool:
         return False
 
 
-def undeclared(rule: Dict[str, Any], declared: List[Declared]) -> List[Declared]:
+def undeclared(rule: dict[str, Any], declared: list[Declared]) -> list[Declared]:
     """Files and links in an owned directory that nobody declared."""
     directory = os.path.normpath(rule["path"])
     info = safe_fs.status(directory)
@@ -160,12 +161,12 @@ def undeclared(rule: Dict[str, Any], declared: List[Declared]) -> List[Declared]
     return found
 
 
-def plan(declared: List[Declared], prune: List[Dict[str, Any]]) -> List[Change]:
+def plan(declared: list[Declared], prune: list[dict[str, Any]]) -> list[Change]:
     """All changes, in the order in which they are made. Reads only."""
-    seen: Dict[str, Declared] = {}
+    seen: dict[str, Declared] = {}
     for item in declared:
         if item.path in seen:
-            raise ConfigError("%s is declared twice; give every path once" % item.path)
+            raise ConfigError(f"{item.path} is declared twice; give every path once")
         seen[item.path] = item
     extra = [gone for rule in prune for gone in undeclared(rule, declared)]
     changes = []
@@ -186,12 +187,12 @@ class Transaction:
         self.state_dir = state_dir
         self.journal = journal
         self.token = uuid.uuid4().hex[:12]
-        self.steps: List[Dict[str, Any]] = []
-        self._lock: Optional[int] = None
+        self.steps: list[dict[str, Any]] = []
+        self._lock: int | None = None
 
     # The journal -------------------------------------------------------------------------------
 
-    def open(self) -> List[str]:
+    def open(self) -> list[str]:
         """Take the lock and undo what a killed run left half done; returns the paths put back."""
         if not self.journal:
             return []
@@ -225,7 +226,7 @@ class Transaction:
             os.fsync(file.fileno())
         os.rename(temporary, self._journal_path())
 
-    def _undo_journal(self, path: str) -> List[str]:
+    def _undo_journal(self, path: str) -> list[str]:
         with open(path, encoding="utf-8") as file:
             steps = json.load(file)
         undo(steps)
@@ -234,7 +235,7 @@ class Transaction:
 
     # Applying ----------------------------------------------------------------------------------
 
-    def apply(self, changes: List[Change]) -> None:
+    def apply(self, changes: list[Change]) -> None:
         """Make all changes. On any error everything is put back and ``ConfigError`` is raised."""
         current = ""
         try:
@@ -249,7 +250,7 @@ class Transaction:
                 self._switch(step, change.item)
         except safe_fs.UnsafePathError as error:
             self.rollback()
-            raise ConfigError("%s. Nothing was changed." % error) from error
+            raise ConfigError(f"{error}. Nothing was changed.") from error
         except OSError as error:
             self.rollback()
             raise ConfigError(_explain(current, error)) from error
@@ -257,15 +258,15 @@ class Transaction:
             self.rollback()
             raise
 
-    def _prepare(self, changes: List[Change]) -> None:
+    def _prepare(self, changes: list[Change]) -> None:
         for change in changes:
             item = change.item
             if item.state != "absent" and (item.uid is None or item.gid is None):
-                raise ConfigError("%s: its owner or group does not exist on this host" % item.path)
+                raise ConfigError(f"{item.path}: its owner or group does not exist on this host")
             name = os.path.basename(item.path)
-            hidden = ".%s.webstack-" % name[:200]
+            hidden = f".{name[:200]}.webstack-"
             old = safe_fs.status(item.path)
-            step: Dict[str, Any] = {
+            step: dict[str, Any] = {
                 "path": item.path,
                 "new": hidden + "new-" + self.token,
                 "old": hidden + "old-" + self.token,
@@ -275,7 +276,7 @@ class Transaction:
                 step["attributes"] = [old.st_mode & 0o7777, old.st_uid, old.st_gid]
             self.steps.append(step)
 
-    def _stage(self, step: Dict[str, Any], item: Declared) -> None:
+    def _stage(self, step: dict[str, Any], item: Declared) -> None:
         """Write new content beside its target. A missing parent may be a directory declared before."""
         if item.state == "directory" and not step["existed"]:
             # Directories come first, so that the files in them can be staged.
@@ -311,7 +312,7 @@ class Transaction:
         finally:
             os.close(fd)
 
-    def _switch(self, step: Dict[str, Any], item: Declared) -> None:
+    def _switch(self, step: dict[str, Any], item: Declared) -> None:
         """Put the staged thing in place; the old one stays under its hidden name."""
         if step["existed"] and safe_fs.frozen(item.path):
             safe_fs.thaw(item.path)
@@ -351,13 +352,11 @@ class Transaction:
 
     def _forget(self) -> None:
         if self.journal:
-            try:
+            with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._journal_path())
-            except FileNotFoundError:
-                pass
 
 
-def undo(steps: List[Dict[str, Any]]) -> None:
+def undo(steps: list[dict[str, Any]]) -> None:
     """Bring back the state before ``steps``; works from the journal of a run that was killed."""
     for step in reversed(steps):
         try:
@@ -406,10 +405,8 @@ def _remove(name: str, fd: int, directory: str) -> None:
 
 def _copy_label(path: str, fd: int) -> None:
     """Give a new file the SELinux context of the one it replaces."""
-    try:
+    with contextlib.suppress(OSError):
         os.setxattr(fd, "security.selinux", os.getxattr(path, "security.selinux", follow_symlinks=False))
-    except OSError:
-        pass
 
 
 def _explain(path: str, error: OSError) -> str:
@@ -419,4 +416,4 @@ def _explain(path: str, error: OSError) -> str:
         errno.EROFS: "its file system is mounted read-only; remount it read-write and run again",
         errno.ENOENT: "its directory does not exist; declare the directory before it",
     }.get(error.errno or 0, "correct this and run again")
-    return "%s: %s; %s. Nothing was changed." % (path or error.filename, error.strerror, advice)
+    return f"{path or error.filename}: {error.strerror}; {advice}. Nothing was changed."

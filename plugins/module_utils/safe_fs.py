@@ -15,7 +15,7 @@ import fcntl
 import os
 import stat
 import struct
-from typing import Iterator, Optional, Tuple
+from collections.abc import Iterator
 
 _GETFLAGS = 0x80086601  # FS_IOC_GETFLAGS, linux/fs.h
 _SETFLAGS = 0x40086602  # FS_IOC_SETFLAGS
@@ -32,7 +32,7 @@ def _trusted(info: os.stat_result) -> bool:
     return info.st_uid in (0, os.geteuid()) and not info.st_mode & 0o022
 
 
-def open_parent(path: str) -> Tuple[int, str]:
+def open_parent(path: str) -> tuple[int, str]:
     """Open the directory that holds ``path``; returns its descriptor and the last component.
 
     Raises ``FileNotFoundError`` or ``NotADirectoryError`` like ``open``, ``UnsafePathError`` for a
@@ -40,7 +40,7 @@ def open_parent(path: str) -> Tuple[int, str]:
     """
     parts = [part for part in os.path.normpath(path).split("/") if part]
     if not path.startswith("/") or not parts:
-        raise ValueError("%s: not an absolute path of a file" % path)
+        raise ValueError(f"{path}: not an absolute path of a file")
     name = parts.pop()
     walked = "/"
     trusted = True
@@ -55,8 +55,8 @@ def open_parent(path: str) -> Tuple[int, str]:
             if stat.S_ISLNK(info.st_mode):
                 if not trusted:
                     raise UnsafePathError(
-                        "%s: %s is a symbolic link below a directory that users other than root can "
-                        "write to; remove the link, or name the real path" % (path, current)
+                        f"{path}: {current} is a symbolic link below a directory that users other than root can "
+                        "write to; remove the link, or name the real path"
                     )
                 links += 1
                 if links > _MAX_LINKS:
@@ -78,7 +78,7 @@ def open_parent(path: str) -> Tuple[int, str]:
 
 
 @contextlib.contextmanager
-def parent_of(path: str) -> Iterator[Tuple[int, str]]:
+def parent_of(path: str) -> Iterator[tuple[int, str]]:
     """``open_parent`` as a context manager."""
     fd, name = open_parent(path)
     try:
@@ -87,7 +87,7 @@ def parent_of(path: str) -> Iterator[Tuple[int, str]]:
         os.close(fd)
 
 
-def status(path: str) -> Optional[os.stat_result]:
+def status(path: str) -> os.stat_result | None:
     """``lstat`` without following a hostile link; None where there is nothing."""
     try:
         with parent_of(path) as (fd, name):

@@ -60,7 +60,6 @@ import pwd
 import zlib
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.webstack.django.plugins.module_utils import checkers, config_files
 
 

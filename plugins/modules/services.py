@@ -1,0 +1,107 @@
+#!/usr/bin/python
+# Copyright: webstack.django maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: services
+short_description: Bring a list of systemd units into their state, judged by the state of the host
+version_added: 0.1.0
+description:
+  - Enables, starts, reloads, restarts, stops and masks systemd units in one round trip.
+  - A unit is reloaded or restarted when one of its files is newer than its process, not because an earlier task of
+    the same run changed something. A run that was killed in between is healed by the next one, and no handler is needed.
+  - Runs C(systemctl daemon-reload) first where systemd has read older unit files than those on disk.
+options:
+  services:
+    description: The units, in the order in which they are handled.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name:
+        description: Full name of the unit, for instance V(nginx.service).
+        type: str
+        required: true
+      state:
+        description: Whether it runs.
+        type: str
+        choices: [started, stopped]
+        default: started
+      enabled:
+        description: Whether it starts at boot.
+        type: bool
+        default: true
+      masked:
+        description: Whether it is masked, which also stops it.
+        type: bool
+        default: false
+      reload_on:
+        description: Files, directories (with all that is in them) or globs. Newer than what the process last read means a reload.
+        type: list
+        elements: str
+        default: []
+      restart_on:
+        description: The same, where only a restart helps.
+        type: list
+        elements: str
+        default: []
+      run_if:
+        description: The unit is only started when this path exists; else it is left alone.
+        type: path
+attributes:
+  check_mode:
+    description: Says what would be done. A unit that does not exist yet is reported as to be started.
+    support: full
+  diff_mode:
+    description: There is nothing to show.
+    support: none
+author: webstack.django maintainers (@webstack)
+"""
+
+EXAMPLES = r"""
+- name: Run nginx with the configuration that is on disk
+  webstack.django.services:
+    services:
+      - name: nginx.service
+        reload_on: [/etc/nginx]
+"""
+
+RETURN = r"""
+actions:
+  description: What was, or would be, done.
+  returned: always
+  type: list
+  elements: str
+  sample: [daemon-reload, reload nginx.service]
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.webstack.django.plugins.module_utils.services import Manager, ServiceError
+
+
+def main():
+    options = {
+        "name": {"type": "str", "required": True},
+        "state": {"type": "str", "choices": ["started", "stopped"], "default": "started"},
+        "enabled": {"type": "bool", "default": True},
+        "masked": {"type": "bool", "default": False},
+        "reload_on": {"type": "list", "elements": "str", "default": []},
+        "restart_on": {"type": "list", "elements": "str", "default": []},
+        "run_if": {"type": "path"},
+    }
+    module = AnsibleModule(
+        argument_spec={
+            "services": {"type": "list", "elements": "dict", "required": True, "options": options}
+        },
+        supports_check_mode=True,
+    )
+    try:
+        actions = Manager(module.run_command).converge(module.params["services"], module.check_mode)
+    except ServiceError as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=bool(actions), actions=actions)
+
+
+if __name__ == "__main__":
+    main()
