@@ -84,9 +84,7 @@ class ActionModule(ActionBase):
         mode = str(item.get("mode") or ("0755" if state == "directory" else "0644"))
         if not set(mode) <= set("01234567") or len(mode) > 5:
             raise AnsibleActionFail(f"config_files: {path}: mode {mode!r} is not octal; write it like '0644'")
-        rendered = {
-            key: str(item[key]) if item.get(key) is not None else "" for key in ("owner", "group", "target")
-        }
+        rendered = {key: str(item[key]) if item.get(key) is not None else "" for key in ("owner", "group", "target")}
         rendered.update(path=path, state=state, mode=mode, diff=bool(item["diff"]))
         if given:
             content = self._content(given[0], item, task_vars)

@@ -105,9 +105,7 @@ def _roots(paths: list[str]) -> list[str]:
             directory = os.path.dirname(directory)
         directories.add(os.path.realpath(directory))
     roots = [
-        one
-        for one in directories
-        if not any(one != other and one.startswith(other + "/") for other in directories)
+        one for one in directories if not any(one != other and one.startswith(other + "/") for other in directories)
     ]
     if "/" in roots:
         raise Unavailable("a changed path lies in the root directory")

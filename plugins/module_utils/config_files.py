@@ -197,9 +197,7 @@ class Transaction:
         if not self.journal:
             return []
         os.makedirs(self.state_dir, mode=0o700, exist_ok=True)
-        self._lock = os.open(
-            os.path.join(self.state_dir, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
-        )
+        self._lock = os.open(os.path.join(self.state_dir, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         healed = []
         for name in sorted(os.listdir(self.state_dir)):

@@ -104,9 +104,7 @@ class Unit:
         """When the main process (or, of units without one, the unit) started, in seconds."""
         times = [_seconds(self.shown.get("ExecMainStartTimestamp", ""))]
         if not times[0]:
-            times = [
-                _seconds(self.shown.get(key, "")) for key in ("InactiveExitTimestamp", "ActiveEnterTimestamp")
-            ]
+            times = [_seconds(self.shown.get(key, "")) for key in ("InactiveExitTimestamp", "ActiveEnterTimestamp")]
         return max(times)
 
     def loaded(self, directory: str = LOADED_DIR) -> float:
@@ -260,7 +258,5 @@ class Manager:
         os.rename(path + ".new", path)
 
     def _explain(self, verb: str, name: str, words: str) -> str:
-        journal = self.run(["journalctl", "--no-pager", "--quiet", "-n", "20", "-o", "cat", "-u", name])[
-            1
-        ].strip()
+        journal = self.run(["journalctl", "--no-pager", "--quiet", "-n", "20", "-o", "cat", "-u", name])[1].strip()
         return f"systemctl {verb} {name}: {words}\nIts last lines (journalctl -u {name}):\n{journal}"

@@ -91,9 +91,7 @@ def main():
         "run_if": {"type": "path"},
     }
     module = AnsibleModule(
-        argument_spec={
-            "services": {"type": "list", "elements": "dict", "required": True, "options": options}
-        },
+        argument_spec={"services": {"type": "list", "elements": "dict", "required": True, "options": options}},
         supports_check_mode=True,
     )
     try:
