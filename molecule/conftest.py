@@ -1,0 +1,73 @@
+"""What the tests of every scenario can use.
+
+`host` (from testinfra) is one machine of the scenario, as root; each test runs once for each of them.
+`playbook` runs the scenario's converge play again on it, `Run.changed` says what came of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+
+@dataclass(frozen=True)
+class Run:
+    """Result of one ansible-playbook."""
+
+    rc: int
+    output: str
+
+    @property
+    def changed(self) -> int:
+        """Number of changed tasks, added up over the hosts."""
+        return sum(int(count) for count in re.findall(r"changed=(\d+)", self.output))
+
+
+@pytest.fixture
+def machine(host: Any) -> str:
+    """The inventory name of `host`."""
+    return str(host.backend.host)
+
+
+def run_playbook(
+    *arguments: str, variables: dict[str, Any] | None = None, path: str | Path | None = None
+) -> Run:
+    """ansible-playbook on the scenario's inventory; its converge play unless `path` names another."""
+    config = yaml.safe_load(Path(os.environ["MOLECULE_FILE"]).read_text())
+    scenario = Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"])
+    play = scenario / (path or config["ansible"]["playbooks"]["converge"])
+    # Molecule's verifier sets become for testinfra; the play must ask for it itself.
+    environment = {key: value for key, value in os.environ.items() if key != "ANSIBLE_BECOME"}
+    environment |= {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
+    inventory = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "inventory"
+    extra = [f"--extra-vars={json.dumps(variables)}"] if variables else []
+    done = subprocess.run(
+        ["ansible-playbook", f"--inventory={inventory}", "--diff", *extra, *arguments, str(play)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+        timeout=600,
+    )
+    return Run(done.returncode, done.stdout + done.stderr)
+
+
+@pytest.fixture
+def playbook(machine: str) -> Callable[..., Run]:
+    """playbook({"nginx_sites": []}, check=True, path=None) -> Run: the converge play on this machine."""
+
+    def run(variables: dict[str, Any] | None = None, check: bool = False, path: str | None = None) -> Run:
+        return run_playbook(
+            f"--limit={machine}", *(["--check"] if check else []), variables=variables, path=path
+        )
+
+    return run
