@@ -1,49 +1,60 @@
 # Copyright: webstack.django maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Secrets derived from one master key."""
+
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: secret
 short_description: A secret derived from the master key
 version_added: 0.1.0
+author: webstack.django maintainers (@webstack)
 description:
-  - Derives secrets from one master key with HKDF-SHA256 (RFC 5869). Stateless, so the same on every controller that
-    has the key; no secret is stored.
-  - The master key comes from the environment variable E(WEBSTACK_MASTER_KEY), from the (vaulted) variable
-    C(webstack_master_key), or from the file C(webstack.key) beside the inventory, which is made on the first run
-    with mode 0600 and added to C(.gitignore).
-  - Whoever loses the master key loses all secrets derived from it. Keep a copy of it where you keep your passwords.
+  - Derives a secret from one master key with HKDF-SHA256 (RFC 5869), by name and version. Nothing is stored, every
+    controller that has the master key derives the same secrets.
+  - The master key comes from the environment variable E(WEBSTACK_MASTER_KEY), else from the variable
+    C(webstack_master_key), which belongs in a vault, else from the file C(webstack.key) beside the inventory. That file
+    is made when it is missing, also in check mode, with mode 0600 and ignored by git.
+  - A secret is rotated by raising its version.
 options:
   _terms:
-    description: Names of the secrets, for instance V(blog/database).
+    description: Names of secrets, for instance V(blog/database).
     required: true
     type: list
     elements: str
   version:
-    description: Raise it to rotate the secret.
+    description: Raise it to get a new secret under the same name.
     type: int
     default: 1
   length:
-    description: Characters of the secret for O(format=alnum), bytes for the other formats.
+    description: Number of characters, from 8 to 2048. The format V(django) has at least 50.
     type: int
     default: 32
   format:
-    description: How the secret is written.
+    description:
+      - The alphabet. V(alnum) is letters and digits, safe in URLs, SQL and shells. V(hex) is hexadecimal digits.
+      - V(urlsafe) is letters, digits, C(-) and C(_), with a letter or digit first. V(django) is the same with at least
+        50 characters, for C(SECRET_KEY).
     type: str
-    choices: [alnum, hex, urlsafe]
+    choices: [urlsafe, alnum, hex, django]
     default: alnum
-author: webstack.django maintainers (@webstack)
 """
 
 EXAMPLES = r"""
-- name: Show a password
-  ansible.builtin.debug:
-    msg: "{{ lookup('webstack.django.secret', 'reports/database', version=2) }}"
+- name: Show nothing, but use the password of a database
+  ansible.builtin.command: /usr/local/bin/needs-a-password
+  environment:
+    PGPASSWORD: "{{ lookup('webstack.django.secret', 'blog/database') }}"
+
+- name: The same secret after it was rotated once
+  ansible.builtin.set_fact:
+    blog_secret_key: "{{ lookup('webstack.django.secret', 'blog/secret_key', version=2, format='django') }}"
+  no_log: true
 """
 
 RETURN = r"""
 _raw:
-  description: The secrets, in the order of the names.
+  description: The secrets, in the order of their names.
   type: list
   elements: str
 """
@@ -52,31 +63,32 @@ from typing import Any
 
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
-
-from ansible_collections.webstack.django.plugins.plugin_utils.secret import SecretError, derive, master_key
+from ansible_collections.webstack.django.plugins.plugin_utils import secret
 
 
 class LookupModule(LookupBase):
-    """See DOCUMENTATION."""
+    """See the documentation above."""
 
-    def run(self, terms: list[str], variables: dict[str, Any] | None = None, **kwargs: Any) -> list[str]:
+    def run(self, terms: list[Any], variables: dict[str, Any] | None = None, **kwargs: Any) -> list[str]:
+        """Derive a secret for each name."""
         self.set_options(var_options=variables, direct=kwargs)
         variables = variables or {}
-        given = variables.get("webstack_master_key")
+        sources = variables.get("ansible_inventory_sources") or []
+        given = variables.get(secret.VARIABLE)
         try:
-            master = master_key(
-                list(variables.get("ansible_inventory_sources") or []),
-                self._templar.template(given) if given else None,
+            master = secret.master_key(
+                [str(source) for source in ([sources] if isinstance(sources, str) else sources)],
+                None if given is None else str(self._templar.template(given)),
             )
             return [
-                derive(
+                secret.derive(
                     master,
                     str(term),
-                    int(self.get_option("version")),
-                    int(self.get_option("length")),
-                    str(self.get_option("format")),
+                    version=self.get_option("version"),
+                    length=self.get_option("length"),
+                    form=self.get_option("format"),
                 )
                 for term in terms
             ]
-        except SecretError as error:
-            raise AnsibleLookupError(f"webstack.django.secret: {error}") from error
+        except secret.SecretError as error:
+            raise AnsibleLookupError(str(error)) from error

@@ -1,146 +1,186 @@
 # Copyright: webstack.django maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Secrets derived from one master key.
+"""Secrets derived from one master key, by name and version (HKDF-SHA256, RFC 5869).
 
-Every secret is HKDF-SHA256 (RFC 5869) of the master key, with the secret's name and version as the
-``info``: stateless, the same on every controller that has the key, and of no use to find another one.
+Nothing is stored but the master key: every controller that has it derives the same secrets, and a
+secret is rotated by raising its version.
 """
 
 from __future__ import annotations
 
-import base64
+import contextlib
 import os
+import re
 import secrets
+import shutil
 import stat
 import string
+import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-KEY_FILE = "webstack.key"
-KEY_BYTES = 32  # the output length of SHA-256, the strength that HKDF can carry (RFC 5869, 3.3)
 ENVIRONMENT = "WEBSTACK_MASTER_KEY"
-FORMATS = ("urlsafe", "hex", "alnum")
+VARIABLE = "webstack_master_key"
+FILE_NAME = "webstack.key"
+MINIMUM = 32  # characters of a master key
+_INFO = b"webstack.django/secret"
+_HEX = "0123456789abcdef"
 _ALNUM = string.ascii_letters + string.digits
+# `django` is for SECRET_KEY: at least 50 characters (security.W009), none that an environment file must quote.
+ALPHABETS = {"urlsafe": _ALNUM + "-_", "alnum": _ALNUM, "hex": _HEX, "django": _ALNUM + "-_"}
+_DJANGO_MINIMUM = 50
+_HKDF_LIMIT = 255 * 32  # bytes, RFC 5869 section 2.3
+_MAX_LENGTH = 2048  # characters; leaves room for the bytes that are thrown away
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/@:-]*\Z")
+_HEADER = """\
+# The master key of webstack.django: every secret of this inventory is derived from it.
+# Keep a copy where you keep passwords, and keep it out of git.
+"""
+_LINE = re.compile(r"(?:#?\s*key:\s*(\S+)|([^#\s]\S*))\s*\Z")
 
 
 class SecretError(Exception):
-    """A secret cannot be made; the message says what to do."""
+    """What is wrong with the master key or the request, and what to do about it."""
 
 
-def hkdf(key: bytes, salt: bytes, info: bytes, length: int) -> bytes:
-    """HKDF-SHA256 of RFC 5869. Raises ``ValueError`` for a length beyond 255 x 32 bytes."""
-    return HKDF(algorithm=SHA256(), length=length, salt=salt or None, info=info).derive(key)
+def hkdf(master: bytes, salt: bytes, info: bytes, length: int) -> bytes:
+    """HKDF with SHA-256: ``length`` bytes of key material (RFC 5869)."""
+    return HKDF(algorithm=SHA256(), length=length, salt=salt, info=info).derive(master)
 
 
 def derive(master: bytes, name: str, version: int = 1, length: int = 32, form: str = "alnum") -> str:
-    """Derive one secret.
+    """The secret called ``name`` in its given version, ``length`` characters of the form's alphabet.
 
-    Args:
-        master: the master key, at least 16 bytes.
-        name: what the secret is for, for instance ``blog/database``.
-        version: raise it to rotate this secret.
-        length: bytes of the secret for ``hex`` and ``urlsafe``, characters for ``alnum``.
-        form: ``alnum`` (letters and digits, safe in URLs, SQL and shells), ``hex`` or ``urlsafe`` (base64).
-
-    Raises:
-        SecretError: the arguments are out of range.
+    Every character is drawn without bias, the first one is always a letter or a digit. Raises ``SecretError``.
     """
-    if len(master) < 16:
-        raise SecretError("the master key is shorter than 16 bytes; make one with `openssl rand -hex 32`")
-    if form not in FORMATS:
-        raise SecretError(f"secret {name}: unknown format {form!r}; one of {', '.join(FORMATS)}")
-    if version < 1 or not 8 <= length <= 1024:
-        raise SecretError(f"secret {name}: version must be at least 1 and length between 8 and 1024")
-    info = f"webstack.django/{name}/{version}".encode()
-    if form == "hex":
-        return hkdf(master, b"webstack.django", info, length).hex()
-    if form == "urlsafe":
-        return base64.urlsafe_b64encode(hkdf(master, b"webstack.django", info, length)).rstrip(b"=").decode()
-    # Rejection sampling keeps every character equally likely: 248 is the largest multiple of 62 in a byte.
-    raw = hkdf(master, b"webstack.django", info, min(2 * length + 64, 255 * 32))
-    characters = [_ALNUM[byte % len(_ALNUM)] for byte in raw if byte < 248]
-    return "".join(characters[:length])
+    if not _NAME.match(name):
+        raise SecretError(f"secret {name!r}: a name is letters, digits and . _ / @ : -, for instance blog/database")
+    if form not in ALPHABETS:
+        raise SecretError(f"secret {name}: format {form!r} is unknown; use one of {', '.join(sorted(ALPHABETS))}")
+    if version < 1:
+        raise SecretError(f"secret {name}: versions are counted from 1, not {version}")
+    if not 8 <= length <= _MAX_LENGTH:
+        raise SecretError(f"secret {name}: its length must be from 8 to {_MAX_LENGTH}, not {length}")
+    if form == "django":
+        length = max(length, _DJANGO_MINIMUM)
+    info = b"\0".join([_INFO, name.encode(), str(version).encode()])
+    stream = hkdf(master, b"", info, min(_HKDF_LIMIT, 4 * length + 128))
+    chosen: list[str] = []
+    for byte in stream:
+        alphabet = ALPHABETS[form] if chosen or form == "hex" else _ALNUM
+        if byte < 256 - 256 % len(alphabet):
+            chosen.append(alphabet[byte % len(alphabet)])
+        if len(chosen) == length:
+            return "".join(chosen)
+    raise SecretError(f"secret {name}: no {length} characters could be derived")  # about once in 2**200 keys
 
 
-def parse(text: str) -> bytes:
-    """The bytes of a master key as a user gives it (any text of at least 32 characters)."""
-    text = text.strip()
-    if len(text) < 32:
-        raise SecretError("the master key is shorter than 32 characters; make one with `openssl rand -hex 32`")
-    return text.encode()
-
-
-def master_key(inventory: list[str], variable: str | None = None) -> bytes:
-    """Find the master key, or make it on the first run.
-
-    Looked for in the environment (``WEBSTACK_MASTER_KEY``), in the variable ``webstack_master_key`` and in the
-    file ``webstack.key`` beside the inventory, in this order.
-
-    Args:
-        inventory: the sources of the inventory as they were given to Ansible.
-        variable: the value of ``webstack_master_key``, if any.
-
-    Raises:
-        SecretError: the key is too short, or its file may be read by others, or cannot be made.
-    """
-    given = os.environ.get(ENVIRONMENT) or variable
-    if given:
-        return parse(given)
-    path = key_path(inventory)
-    try:
-        return _read(path)
-    except FileNotFoundError:
-        return _make(path)
-
-
-def key_path(inventory: list[str]) -> Path:
-    """Where the key file is: beside the first source of the inventory that is a file or a directory."""
+def key_path(inventory: Sequence[str]) -> Path:
+    """Where the master key lies: in the directory of the first inventory that is a file or directory."""
     for source in inventory:
-        path = Path(source)
-        if "," not in source and path.exists():
-            return (path if path.is_dir() else path.parent).resolve() / KEY_FILE
+        if "," in source or not source:
+            continue
+        path = Path(source).expanduser().absolute()
+        if path.exists():
+            return (path if path.is_dir() else path.parent) / FILE_NAME
     raise SecretError(
-        "there is no inventory file to keep the master key beside; set WEBSTACK_MASTER_KEY "
-        "(make one with `openssl rand -hex 32`) or use an inventory directory"
+        "there is no place for the master key: the inventory is not a file. Use an inventory file, or give the key "
+        f"in the environment variable {ENVIRONMENT} or the (vaulted) variable {VARIABLE}"
     )
 
 
-def _read(path: Path) -> bytes:
-    info = path.stat()
-    if stat.S_IMODE(info.st_mode) & 0o077:
-        raise SecretError(f"{path}: others may read the master key; run `chmod 600 {path}`")
-    return parse(path.read_text())
+def master_key(
+    inventory: Sequence[str],
+    variable: str | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> bytes:
+    """The master key: from the environment, else the variable, else the key file, which is made when missing.
+
+    ``inventory`` is what ``-i`` was given (the variable ``ansible_inventory_sources``).
+    """
+    given = (os.environ if environ is None else environ).get(ENVIRONMENT)
+    if given:
+        return _checked(given, f"the environment variable {ENVIRONMENT}")
+    if variable:
+        return _checked(variable, f"the variable {VARIABLE}")
+    path = key_path(inventory)
+    if not path.exists():
+        make_key_file(path)
+    return read_key_file(path)
 
 
-def _make(path: Path) -> bytes:
-    """Write a new key; of several processes that try at once, one wins and all read its key."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+def _checked(key: str, where: str) -> bytes:
+    key = key.strip()
+    if len(key) < MINIMUM:
+        raise SecretError(
+            f"the master key in {where} has {len(key)} characters, at least {MINIMUM} are needed; "
+            "make one with `openssl rand -hex 32`"
+        )
+    return key.encode()
+
+
+def read_key_file(path: Path) -> bytes:
+    """The master key in a key file. Raises ``SecretError`` where others may read it or it holds none."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            lines = file.read().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SecretError(f"the master key cannot be read: {error}") from error
+    if mode & 0o077:
+        raise SecretError(
+            f"{path} has mode {mode:04o}: others may have read the master key. Run `chmod 600 {path}`, and if they "
+            "may really have read it, replace the key (all secrets change)"
+        )
+    for line in lines:
+        found = _LINE.match(line)
+        if found:
+            return _checked(found[1] or found[2], str(path))
+    raise SecretError(f"{path} has no line `# key: ...`; restore it from your copy (a new key changes all secrets)")
+
+
+def make_key_file(path: Path) -> None:
+    """Make a key file with mode 0600. Of several processes that do so at once, one wins and all see its key.
+
+    The key is in a comment because Ansible reads every file in an inventory directory as an inventory.
+    """
+    if not path.parent.is_dir():
+        raise SecretError(f"{path.parent} is no directory, so the master key cannot be made there")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_hex(KEY_BYTES) + "\n")
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            os.fchmod(descriptor, 0o600)
+            file.write(f"{_HEADER}# key: {secrets.token_urlsafe(32)}\n")
             file.flush()
-            os.fsync(file.fileno())
+            os.fsync(descriptor)
         try:
             os.link(temporary, path)
         except FileExistsError:
-            pass
+            return
         finally:
             temporary.unlink()
-        _ignore(path)
     except OSError as error:
         raise SecretError(
-            f"{path}: the master key cannot be written ({error.strerror}); make the directory writable or "
-            f"set {ENVIRONMENT}"
+            f"the master key cannot be made: {error}. Give it in the environment variable {ENVIRONMENT} instead"
         ) from error
-    return _read(path)
+    keep_out_of_git(path)
 
 
-def _ignore(path: Path) -> None:
-    """Keep the key out of git."""
+def keep_out_of_git(path: Path) -> None:
+    """Write a ``.gitignore`` beside the key where it lies in a git work tree that does not ignore it yet."""
+    if not any((parent / ".git").exists() for parent in path.parents):
+        return
+    git = shutil.which("git")
+    command = [git or "git", "-C", str(path.parent), "check-ignore", "--quiet", path.name]
+    if git and subprocess.run(command, check=False, capture_output=True).returncode == 0:
+        return
     ignore = path.with_name(".gitignore")
-    lines = ignore.read_text().splitlines() if ignore.exists() else []
-    if path.name not in lines:
-        ignore.write_text("\n".join([*lines, path.name]) + "\n")
+    with contextlib.suppress(OSError):  # the key works without it
+        before = ignore.read_text(encoding="utf-8") if ignore.exists() else ""
+        if f"/{path.name}" not in before.splitlines():
+            separator = "\n" if before and not before.endswith("\n") else ""
+            ignore.write_text(f"{before}{separator}/{path.name}\n", encoding="utf-8")
