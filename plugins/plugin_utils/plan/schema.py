@@ -276,7 +276,7 @@ def _complete_dict(keys: dict[str, Option], value: Any, site: str, key: str, err
     for name in value:
         if name not in keys:
             errors.append(Error(site, f"{prefix}{name}", f"unknown key; {nearest(str(name), keys)}"))
-    result = {}
+    result: dict[str, Any] = {}
     for name, option in keys.items():
         if option.required and name not in value:
             errors.append(Error(site, f"{prefix}{name}", "is missing; it is required"))
@@ -297,7 +297,7 @@ def _complete_map(option: Option, value: Any, site: str, key: str, errors: list[
     if not isinstance(value, dict) or option.items is None:
         errors.append(Error(site, key, _wrong_type(option, value)))
         return {}
-    result = {}
+    result: dict[str, Any] = {}
     for name, one in value.items():
         if not isinstance(name, str) or not _VARIABLE.fullmatch(name):
             errors.append(Error(site, f"{key}.{name}", "is not a name of an environment variable"))

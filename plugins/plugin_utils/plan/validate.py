@@ -137,6 +137,17 @@ def _between(found: Sequence[dict[str, Any]], errors: list[Error]) -> None:
             errors.append(Error(name, "name", f"its units would have the names of site {other}'s"))
 
 
+def topology(groups: Mapping[str, Sequence[str]]) -> list[Error]:
+    """Groups of servers that cannot be served."""
+    errors = []
+    for tier in ("database", "cache"):
+        members = list(groups.get(tier, ()))
+        if len(members) > 1:
+            text = f"has {len(members)} servers ({', '.join(members)}); this tier lives on one server"
+            errors.append(Error("", f"group {tier}", text))
+    return errors
+
+
 def variables(names: Sequence[str], known: Mapping[str, Sequence[str]], ignored: Sequence[str] = ()) -> list[Error]:
     """Top-level variables with the prefix of a role that the role does not know.
 
