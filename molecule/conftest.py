@@ -38,9 +38,13 @@ def machine(host: Any) -> str:
     return str(host.backend.host)
 
 
-def run_playbook(
-    *arguments: str, variables: dict[str, Any] | None = None, path: str | Path | None = None
-) -> Run:
+@pytest.fixture
+def variables(host: Any) -> dict[str, Any]:
+    """The inventory's variables of `host`."""
+    return dict(host.ansible.get_variables())
+
+
+def run_playbook(*arguments: str, variables: dict[str, Any] | None = None, path: str | Path | None = None) -> Run:
     """ansible-playbook on the scenario's inventory; its converge play unless `path` names another."""
     config = yaml.safe_load(Path(os.environ["MOLECULE_FILE"]).read_text())
     scenario = Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"])
@@ -66,8 +70,6 @@ def playbook(machine: str) -> Callable[..., Run]:
     """playbook({"nginx_sites": []}, check=True, path=None) -> Run: the converge play on this machine."""
 
     def run(variables: dict[str, Any] | None = None, check: bool = False, path: str | None = None) -> Run:
-        return run_playbook(
-            f"--limit={machine}", *(["--check"] if check else []), variables=variables, path=path
-        )
+        return run_playbook(f"--limit={machine}", *(["--check"] if check else []), variables=variables, path=path)
 
     return run

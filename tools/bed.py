@@ -4,7 +4,9 @@
     bed.py setup                     images, network and package cache
     bed.py up demo --image debian13 --publish 8443:443    prints address, port, user and key as JSON
     bed.py ssh demo [command]        a shell on it
-    bed.py down demo                 remove it (--all: everything that this checkout started)
+    bed.py down demo                 remove it (--scenario X: those of a Molecule scenario)
+    bed.py rest                      stop the package cache when no machine is left
+    bed.py clean                     remove everything, cached packages and images too
     bed.py create | destroy          the platforms of the Molecule scenario in the environment
 
 Names are unique per checkout, so that two checkouts do not meet.
@@ -66,9 +68,7 @@ def setup(images: Sequence[str] = tuple(bed_images.SUITES)) -> str:
         key = CACHE / "ssh" / "id_ed25519"
         if not key.exists():
             key.parent.mkdir(mode=0o700, exist_ok=True)
-            subprocess.run(
-                ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", PREFIX, "-f", key], check=True
-            )
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", PREFIX, "-f", key], check=True)
         return bed_cache.ensure(ROOT, PREFIX, PREFIX)
 
 
@@ -164,20 +164,34 @@ def _files(container: str, tag: str, authority: str) -> None:
 
 def down(*filters: str, containers: Sequence[str] = ()) -> None:
     """Remove machines by name or by label."""
-    found = (
-        docker("ps", "--all", "--quiet", *[f"--filter={text}" for text in filters]).split() if filters else []
-    )
+    found = docker("ps", "--all", "--quiet", *[f"--filter={text}" for text in filters]).split() if filters else []
     if found or containers:
         docker("rm", "--force", "--volumes", *found, *containers, check=False)
 
 
-def down_all(with_packages: bool = False) -> None:
-    """Remove everything that this checkout started; the package cache's data stays unless asked."""
+def down_scenario(name: str) -> None:
+    """Remove the machines of a Molecule scenario."""
+    down(f"label={LABEL}", f"label=webstack.scenario={name}")
+
+
+def rest() -> bool:
+    """Remove the package cache (its data stays) and the network when no machine uses them."""
+    with locked():
+        cache = f"{PREFIX}-cache"
+        names = docker("ps", "--all", "--format", "{{.Names}}", f"--filter=label={LABEL}").split()
+        if set(names) - {cache}:
+            return False
+        docker("rm", "--force", cache, check=False)
+        docker("network", "rm", PREFIX, check=False)
+        return True
+
+
+def clean() -> None:
+    """Remove everything that this checkout made with Docker."""
     down(f"label={LABEL}")
-    docker("network", "rm", PREFIX, check=False)
-    if with_packages:
-        docker("volume", "rm", f"{PREFIX}-packages", check=False)
-        bed_images.remove()
+    rest()
+    docker("volume", "rm", f"{PREFIX}-packages", check=False)
+    bed_images.remove()
 
 
 def create() -> None:
@@ -191,9 +205,7 @@ def create() -> None:
 
     def start(platform: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         name = platform["name"]
-        made = up(
-            f"{scenario}-{name}", platform.get("image", name), name, platform.get("publish", ()), scenario
-        )
+        made = up(f"{scenario}-{name}", platform.get("image", name), name, platform.get("publish", ()), scenario)
         return name, {
             "ansible_host": made["host"],
             "ansible_port": made["port"],
@@ -226,22 +238,22 @@ def ssh(name: str, command: Sequence[str]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("setup")
     commands.add_parser("create")
     commands.add_parser("destroy")
-    commands.add_parser("clean", help="remove machines, cached packages and images")
+    commands.add_parser("rest")
+    commands.add_parser("clean")
     one = commands.add_parser("up")
     one.add_argument("name")
     one.add_argument("--image", default="debian13", choices=sorted(bed_images.SUITES))
     one.add_argument("--hostname")
+    one.add_argument("--scenario", default="")
     one.add_argument("--publish", action="append", default=[], metavar="HOST:CONTAINER", help="on 127.0.0.1")
     gone = commands.add_parser("down")
     gone.add_argument("name", nargs="*")
-    gone.add_argument("--all", action="store_true")
+    gone.add_argument("--scenario", action="append", default=[])
     shell = commands.add_parser("ssh")
     shell.add_argument("name")
     shell.add_argument("argument", nargs=argparse.REMAINDER)
@@ -252,17 +264,20 @@ def main() -> None:
         elif given.command == "create":
             create()
         elif given.command == "destroy":
-            down(f"label={LABEL}", f"label=webstack.scenario={os.environ['MOLECULE_SCENARIO_NAME']}")
+            down_scenario(os.environ["MOLECULE_SCENARIO_NAME"])
+        elif given.command == "rest":
+            rest()
         elif given.command == "clean":
-            down_all(with_packages=True)
+            clean()
         elif given.command == "up":
-            print(json.dumps(up(given.name, given.image, given.hostname, given.publish)))
+            made = up(given.name, given.image, given.hostname, given.publish, given.scenario)
+            print(json.dumps(made))
         elif given.command == "ssh":
             ssh(given.name, given.argument)
-        elif given.all:
-            down_all()
         else:
             down(containers=[_container(name) for name in given.name])
+            for scenario in given.scenario:
+                down_scenario(scenario)
     except BedError as error:
         sys.exit(f"bed: {error}")
 

@@ -93,9 +93,7 @@ def authority(directory: Path, names: list[str]) -> tuple[str, str, str]:
         ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "webstack test bed")])
         now = datetime.datetime.now(datetime.timezone.utc)
 
-        def builder(
-            subject: x509.Name, public: ec.EllipticCurvePublicKey, ca: bool
-        ) -> x509.CertificateBuilder:
+        def builder(subject: x509.Name, public: ec.EllipticCurvePublicKey, ca: bool) -> x509.CertificateBuilder:
             return (
                 x509.CertificateBuilder().subject_name(subject).issuer_name(ca_name).public_key(public)
                 .serial_number(x509.random_serial_number())
@@ -106,17 +104,11 @@ def authority(directory: Path, names: list[str]) -> tuple[str, str, str]:
             )  # fmt: skip
 
         usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
-        ca_cert = (
-            builder(ca_name, ca_key.public_key(), True)
-            .add_extension(usage, True)
-            .sign(ca_key, hashes.SHA256())
-        )
+        ca_cert = builder(ca_name, ca_key.public_key(), True).add_extension(usage, True).sign(ca_key, hashes.SHA256())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "package cache")])
         alternatives = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
         cert = (
-            builder(subject, key.public_key(), False)
-            .add_extension(alternatives, False)
-            .sign(ca_key, hashes.SHA256())
+            builder(subject, key.public_key(), False).add_extension(alternatives, False).sign(ca_key, hashes.SHA256())
         )
         pem = serialization.Encoding.PEM
         directory.mkdir(parents=True, exist_ok=True)
