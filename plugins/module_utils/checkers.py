@@ -1,30 +1,48 @@
 # Copyright: webstack.django maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Running checkers (``nginx -t`` ...) on a configuration before it becomes the live one.
-
-The changes are made in a private mount namespace, on overlays whose upper layer is memory, and the
-checkers run in there. No other process ever sees that state. Where the kernel or the container does
-not allow it, ``Unavailable`` tells the caller to check in place and to roll back.
-"""
+"""Running checkers (``nginx -t`` ...) on a configuration."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
-import json
 import os
+import re
+import selectors
 import shutil
 import signal
 import subprocess
-import tempfile
-from typing import Any, Callable
+import time
+from typing import Any
 
-CLONE_NEWNS = 0x00020000  # linux/sched.h
-MS_REC, MS_PRIVATE = 0x4000, 0x40000  # linux/mount.h
 DEFAULT_TIMEOUT = 30  # seconds
+_KEEP = 64 * 1024  # bytes of output, the last ones
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+# What a checker says about things that earlier steps of this run would have made.
+_MISSING = re.compile(
+    r"no such (file|user|group|directory)|does not exist|not found|unknown (user|group)|getpwnam|getgrnam|not loaded",
+    re.IGNORECASE,
+)
 
 
-class Unavailable(Exception):
-    """A private view of the file system cannot be made here."""
+class Refusal:
+    """A checker that is not content, and its words."""
+
+    def __init__(self, argv: list[str], reason: str, code: int | None = None, words: str = "") -> None:
+        self.argv = argv
+        self.reason = reason
+        self.code = code
+        self.words = words
+
+    @property
+    def about_missing(self) -> bool:
+        """Whether it may only miss what an earlier task would have made (in check mode nothing is made)."""
+        return self.code is not None and bool(_MISSING.search(self.words))
+
+
+def path() -> str:
+    """Where programs are looked for: as in the environment, and where those for administrators are."""
+    return os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin"]).strip(os.pathsep)
 
 
 def wanted(checks: list[dict[str, Any]], changed: list[str]) -> list[dict[str, Any]]:
@@ -33,137 +51,108 @@ def wanted(checks: list[dict[str, Any]], changed: list[str]) -> list[dict[str, A
         check
         for check in checks
         if not check.get("when_paths")
-        or any(path.startswith(prefix) for path in changed for prefix in check["when_paths"])
+        or any(name.startswith(prefix) for name in changed for prefix in check["when_paths"])
     ]
 
 
 def installed(check: dict[str, Any]) -> bool:
     """Whether the checker's program is on this host."""
-    return shutil.which(str(check["argv"][0])) is not None
+    return shutil.which(str(check["argv"][0]), path=path()) is not None
 
 
-def run(check: dict[str, Any]) -> str:
-    """Run one checker; returns an error message, empty where it is content."""
+def die_with_parent() -> None:
+    """Have the kernel kill this process when the one that started it dies."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def run(check: dict[str, Any]) -> Refusal | None:
+    """Run one checker; None where it is content."""
     argv = [str(word) for word in check["argv"]]
     if not installed(check):
         if check.get("missing_ok"):
-            return ""
-        return f"{argv[0]}: the program is not installed; install its package before the configuration"
+            return None
+        return Refusal(argv, "is not installed; install its package before the configuration")
     timeout = float(check.get("timeout") or DEFAULT_TIMEOUT)
-    environment = dict(os.environ, LC_ALL="C.UTF-8")
-    process = subprocess.Popen(
-        argv,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-        env=environment,
-    )
     try:
-        output, _rest = process.communicate(timeout=timeout)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-        return "{} did not end within {:g} seconds and was stopped".format(" ".join(argv), timeout)
-    if process.returncode == 0:
-        return ""
+        process = subprocess.Popen(
+            argv,
+            executable=shutil.which(argv[0], path=path()),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env=dict(os.environ, LC_ALL="C.UTF-8", PATH=path()),
+            cwd="/",
+            preexec_fn=die_with_parent,
+        )
+    except OSError as error:
+        return Refusal(argv, f"cannot be started: {error.strerror}")
+    try:
+        output, ended = _listen(process, timeout)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # what it left running, also when we are interrupted
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
     words = output.decode("utf-8", "replace").strip()
-    return "%s refused the new configuration (exit status %d):\n%s" % (
-        " ".join(argv),
-        process.returncode,
-        words,
-    )
+    if not ended:
+        return Refusal(argv, f"did not end within {timeout:g} seconds and was stopped", None, words)
+    if process.returncode == 0:
+        return None
+    return Refusal(argv, f"refused it (exit status {process.returncode})", process.returncode, words)
 
 
-def run_all(checks: list[dict[str, Any]]) -> str:
-    """Run checkers in order until one is not content; its message, or an empty string."""
-    for check in checks:
-        message = run(check)
-        if message:
-            return message
-    return ""
+def _listen(process: subprocess.Popen[bytes], timeout: float) -> tuple[bytes, bool]:
+    """The last output of a process, and whether it ended in time.
 
-
-def _mount(source: str, target: str, kind: str, flags: int, options: str) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.mount(source.encode(), target.encode(), kind.encode(), flags, options.encode()) != 0:
-        code = ctypes.get_errno()
-        raise Unavailable(f"mount {kind} on {target}: {os.strerror(code)}")
-
-
-def _mount_points() -> list[str]:
-    with open("/proc/self/mountinfo", encoding="utf-8") as file:
-        return [line.split()[4] for line in file]
-
-
-def _roots(paths: list[str]) -> list[str]:
-    """The fewest existing directories that hold all paths."""
-    directories = set()
-    for path in paths:
-        directory = os.path.dirname(path)
-        while not os.path.isdir(directory):
-            directory = os.path.dirname(directory)
-        directories.add(os.path.realpath(directory))
-    roots = [
-        one for one in directories if not any(one != other and one.startswith(other + "/") for other in directories)
-    ]
-    if "/" in roots:
-        raise Unavailable("a changed path lies in the root directory")
-    for root in roots:
-        if any(point.startswith(root + "/") for point in _mount_points()):
-            raise Unavailable(f"another file system is mounted below {root}")
-    return roots
-
-
-def _private_view(roots: list[str], memory: str) -> None:
-    """Enter a mount namespace with a writable overlay on each root, kept in memory."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(CLONE_NEWNS) != 0:
-        raise Unavailable(f"unshare: {os.strerror(ctypes.get_errno())}")
-    _mount("none", "/", "none", MS_REC | MS_PRIVATE, "")
-    _mount("tmpfs", memory, "tmpfs", 0, "mode=0700")
-    for number, root in enumerate(roots):
-        upper, work = os.path.join(memory, "u%d" % number), os.path.join(memory, "w%d" % number)
-        os.mkdir(upper, 0o755)
-        os.mkdir(work, 0o755)
-        if any(mark in root for mark in ",:\\"):
-            raise Unavailable(f"{root} cannot be named in mount options")
-        info = os.stat(root)
-        os.chown(upper, info.st_uid, info.st_gid)
-        os.chmod(upper, info.st_mode & 0o7777)
-        _mount("overlay", root, "overlay", 0, f"lowerdir={root},upperdir={upper},workdir={work}")
-
-
-def preview(paths: list[str], apply: Callable[[], None], checks: list[dict[str, Any]]) -> str:
-    """Make the changes in a private view, run the checkers there; returns their message.
-
-    Raises ``Unavailable`` where no private view can be made.
+    What it left running in the background may hold the pipe open: that is not waited for.
     """
-    roots = _roots(paths)
-    memory = tempfile.mkdtemp(prefix="webstack-preview-")
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        answer: dict[str, Any] = {}
-        try:
-            os.close(reader)
-            if os.geteuid() != 0:
-                raise Unavailable("only root can")
-            _private_view(roots, memory)
-            apply()
-            answer = {"message": run_all(checks)}
-        except Unavailable as error:
-            answer = {"unavailable": str(error)}
-        except BaseException as error:  # the parent reports it, from its own attempt
-            answer = {"unavailable": f"{type(error).__name__}: {error}"}
-        os.write(writer, json.dumps(answer).encode())
-        os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader, "rb") as stream:
-        raw = stream.read()
-    os.waitpid(child, 0)
-    answer = json.loads(raw) if raw else {"unavailable": "the preview process died"}
-    os.rmdir(memory)
-    if "unavailable" in answer:
-        raise Unavailable(answer["unavailable"])
-    return str(answer["message"])
+    deadline = time.monotonic() + timeout
+    output = b""
+    with selectors.DefaultSelector() as selector:
+        if process.stdout is not None:
+            os.set_blocking(process.stdout.fileno(), False)
+            selector.register(process.stdout, selectors.EVENT_READ)
+        while time.monotonic() < deadline:
+            ended = process.poll() is not None
+            # After its end only what is in the pipe already is read.
+            wait = 0.0 if ended else min(0.05, max(0.0, deadline - time.monotonic()))
+            ready = selector.select(wait) if selector.get_map() else []
+            if not selector.get_map() and not ended:
+                time.sleep(wait)
+            for key, _events in ready:
+                chunk = os.read(key.fd, 65536)
+                if chunk:
+                    output = (output + chunk)[-_KEEP:]
+                else:
+                    selector.unregister(key.fileobj)
+            if ended and not ready:
+                return output, True
+    return output, process.poll() is not None
+
+
+def run_all(checks: list[dict[str, Any]]) -> Refusal | None:
+    """Run checkers in order until one is not content."""
+    for check in checks:
+        refusal = run(check)
+        if refusal is not None:
+            return refusal
+    return None
+
+
+def hide(words: str, secrets: list[bytes]) -> str:
+    """Replace what a checker quotes from files whose content must not be shown; the names of settings stay."""
+    hidden: set[str] = set()
+    for content in secrets:
+        for line in content.decode("utf-8", "replace").splitlines():
+            line = line.strip()
+            setting = re.match(r"[\"']?[\w.-]+[\"']?\s*(?:[=:]|\s)\s*(.+)", line)
+            value = setting[1] if setting else line
+            hidden.add(value)
+            hidden.add(value.strip("\"',; \t"))
+            # Parts of a value, for instance the password in a URL.
+            hidden.update(part for part in re.split(r"[\s\"',;:/@=]+", value) if len(part) > 7)
+    for value in sorted((value for value in hidden if len(value) > 3), key=len, reverse=True):
+        words = words.replace(value, "********")
+    return words

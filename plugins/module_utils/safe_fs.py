@@ -21,6 +21,9 @@ _GETFLAGS = 0x80086601  # FS_IOC_GETFLAGS, linux/fs.h
 _SETFLAGS = 0x40086602  # FS_IOC_SETFLAGS
 _FROZEN = 0x10 | 0x20  # FS_IMMUTABLE_FL | FS_APPEND_FL
 _MAX_LINKS = 40
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_ANY = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_ACL = "system.posix_acl_access"
 
 
 class UnsafePathError(Exception):
@@ -32,55 +35,52 @@ def _trusted(info: os.stat_result) -> bool:
     return info.st_uid in (0, os.geteuid()) and not info.st_mode & 0o022
 
 
-def open_parent(path: str) -> tuple[int, str]:
-    """Open the directory that holds ``path``; returns its descriptor and the last component.
+def open_parent(path: str) -> tuple[int, str, bool]:
+    """Open the directory that holds ``path``.
 
-    Raises ``FileNotFoundError`` or ``NotADirectoryError`` like ``open``, ``UnsafePathError`` for a
-    link below a directory that is writable by others.
+    Returns its descriptor, the last component, and whether nobody but root can change any directory on the
+    way. Raises ``FileNotFoundError`` or ``NotADirectoryError`` like ``open``, ``UnsafePathError`` for a link
+    below a directory that others may write to.
     """
     parts = [part for part in os.path.normpath(path).split("/") if part]
     if not path.startswith("/") or not parts:
         raise ValueError(f"{path}: not an absolute path of a file")
     name = parts.pop()
     walked = "/"
-    trusted = True
     links = 0
-    fd = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fd = os.open("/", _DIRECTORY)
     try:
+        trusted = _trusted(os.fstat(fd))
         while parts:
-            trusted = trusted and _trusted(os.fstat(fd))
             part = parts.pop(0)
             current = os.path.join(walked, part)
-            info = os.lstat(part, dir_fd=fd)
-            if stat.S_ISLNK(info.st_mode):
+            if stat.S_ISLNK(os.lstat(part, dir_fd=fd).st_mode):
                 if not trusted:
                     raise UnsafePathError(
-                        f"{path}: {current} is a symbolic link below a directory that users other than root can "
-                        "write to; remove the link, or name the real path"
+                        f"{path}: {current} is a symbolic link below a directory that users other than root "
+                        "can write to; remove the link, or name the real path"
                     )
                 links += 1
                 if links > _MAX_LINKS:
                     raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
                 target = os.path.normpath(os.path.join(walked, os.readlink(part, dir_fd=fd)))
                 parts = [piece for piece in target.split("/") if piece] + parts
-                os.close(fd)
-                fd = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-                walked = "/"
-                continue
-            following = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
+                following, walked = os.open("/", _DIRECTORY), "/"
+            else:
+                following, walked = os.open(part, _DIRECTORY, dir_fd=fd), current
             os.close(fd)
             fd = following
-            walked = current
+            trusted = trusted and _trusted(os.fstat(fd))
     except BaseException:
         os.close(fd)
         raise
-    return fd, name
+    return fd, name, trusted
 
 
 @contextlib.contextmanager
 def parent_of(path: str) -> Iterator[tuple[int, str]]:
-    """``open_parent`` as a context manager."""
-    fd, name = open_parent(path)
+    """``open_parent`` as a context manager, without the verdict."""
+    fd, name, _trust = open_parent(path)
     try:
         yield fd, name
     finally:
@@ -96,12 +96,41 @@ def status(path: str) -> os.stat_result | None:
         return None
 
 
+def refuse_planted_link(path: str) -> None:
+    """Raise ``UnsafePathError`` where ``path`` itself is a link that a user planted."""
+    fd, name, trusted = open_parent(path)
+    try:
+        info = os.lstat(name, dir_fd=fd)
+        if stat.S_ISLNK(info.st_mode) and not trusted and info.st_uid not in (0, os.geteuid()):
+            raise UnsafePathError(
+                f"{path} is a symbolic link to {os.readlink(name, dir_fd=fd)} that user {info.st_uid} made in a "
+                "directory that users other than root can write to; look why it is there, then remove it"
+            )
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def opened(path: str) -> Iterator[int]:
+    """A regular file or directory itself, never what a link points to."""
+    with parent_of(path) as (parent, name):
+        fd = os.open(name, _ANY, dir_fd=parent)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+
+
 def read(path: str) -> bytes:
     """The bytes of a regular file, never of what a link points to."""
-    with parent_of(path) as (fd, name):
-        file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=fd)
-        with os.fdopen(file, "rb") as stream:
-            return stream.read()
+    with opened(path) as fd, os.fdopen(os.dup(fd), "rb") as stream:
+        return stream.read()
+
+
+def names(path: str) -> list[str]:
+    """What is in a directory."""
+    with opened(path) as fd:
+        return sorted(os.listdir(fd))
 
 
 def read_link(path: str) -> str:
@@ -110,39 +139,82 @@ def read_link(path: str) -> str:
         return os.readlink(name, dir_fd=fd)
 
 
+def make_directory(name: str, parent: int, uid: int, gid: int, mode: int) -> None:
+    """Make a directory that nobody else can enter before it has its owner and mode."""
+    os.mkdir(name, 0o700, dir_fd=parent)
+    set_attributes(name, parent, uid, gid, mode)
+
+
+def set_attributes(name: str, parent: int, uid: int, gid: int, mode: int) -> None:
+    """Owner and mode of a directory or file, never of what a link points to."""
+    fd = os.open(name, _ANY, dir_fd=parent)
+    try:
+        os.fchown(fd, uid, gid)
+        os.fchmod(fd, mode)
+    finally:
+        os.close(fd)
+
+
+def remove(name: str, parent: int, recursive: bool = True) -> None:
+    """Remove a file, link or directory, if it is there; never anything behind a link."""
+    try:
+        info = os.lstat(name, dir_fd=parent)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISDIR(info.st_mode):
+        os.unlink(name, dir_fd=parent)
+        return
+    if recursive:
+        fd = os.open(name, _DIRECTORY, dir_fd=parent)
+        try:
+            for entry in os.listdir(fd):
+                remove(entry, fd)
+        finally:
+            os.close(fd)
+    os.rmdir(name, dir_fd=parent)
+
+
 def has_acl(path: str) -> bool:
     """Whether somebody gave a file access beyond its mode (POSIX ACL)."""
     try:
-        return "system.posix_acl_access" in os.listxattr(path, follow_symlinks=False)
+        with opened(path) as fd:
+            return _ACL in os.listxattr(fd)
     except OSError:
         return False
+
+
+def drop_acl(fd: int) -> None:
+    """Remove access beyond the mode, for instance what a directory's default ACL gave to a new file."""
+    with contextlib.suppress(OSError):
+        os.removexattr(fd, _ACL)
+
+
+def frozen(path: str) -> int:
+    """The attributes of a file or directory, if it is immutable or append-only (chattr +i, +a); else 0."""
+    try:
+        with opened(path) as fd:
+            flags = _flags(fd)
+    except OSError:
+        return 0
+    return flags if flags & _FROZEN else 0
 
 
 def _flags(fd: int) -> int:
     try:
-        return struct.unpack("L", fcntl.ioctl(fd, _GETFLAGS, struct.pack("L", 0)))[0]  # type: ignore[no-any-return]
+        return int(struct.unpack("L", fcntl.ioctl(fd, _GETFLAGS, struct.pack("L", 0)))[0])
     except OSError:
         return 0
 
 
-def frozen(path: str) -> bool:
-    """Whether a file or directory has the immutable or append-only attribute (chattr +i, +a)."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        return bool(_flags(fd) & _FROZEN)
-    finally:
-        os.close(fd)
-
-
 def thaw(path: str) -> None:
     """Remove the immutable and append-only attributes. Raises ``OSError`` where the kernel refuses."""
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
+    with opened(path) as fd:
         flags = _flags(fd)
         if flags & _FROZEN:
             fcntl.ioctl(fd, _SETFLAGS, struct.pack("L", flags & ~_FROZEN))
-    finally:
-        os.close(fd)
+
+
+def freeze(path: str, flags: int) -> None:
+    """Put back what ``thaw`` removed."""
+    with opened(path) as fd:
+        fcntl.ioctl(fd, _SETFLAGS, struct.pack("L", flags))

@@ -51,37 +51,75 @@ checked:
     after the change with a roll-back on refusal, V(no) is not at all.
   returned: always
   type: str
+refused_paths:
+  description: What would have been changed if the checker had been content.
+  returned: when a checker refused
+  type: list
+  elements: str
+checker:
+  description: The command of the checker that refused.
+  returned: when a checker refused
+  type: list
+  elements: str
+rc:
+  description: Its exit status; null where it was not started or did not end in time.
+  returned: when a checker refused
+  type: int
+stdout:
+  description: What it said, standard error included. Values from files with C(diff=false) are hidden.
+  returned: when a checker refused
+  type: str
 """
 
 import base64
+import functools
 import grp
 import json
 import pwd
+import signal
 import zlib
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.webstack.django.plugins.module_utils import checkers, config_files
+from ansible_collections.webstack.django.plugins.module_utils import checkers, config_files, private_view
+from ansible_collections.webstack.django.plugins.module_utils.config_files_transaction import (
+    Transaction,
+    explain,
+    pending,
+)
+
+_NAMED = 10  # paths that an error message lists
 
 
-def _number(name, lookup, check_mode):
+def _number(name, lookup, what, path, check_mode):
     """Resolve an account to its number; None where it does not exist yet in check mode."""
-    if isinstance(name, int) or str(name).isdigit():
+    if str(name).isdigit():
         return int(name)
     try:
         return lookup(str(name))
     except KeyError:
         if check_mode:
             return None
-        raise config_files.ConfigError(f"the user or group {name} does not exist on this host") from None
+        raise config_files.ConfigError(
+            f"{path}: the {what} {name} does not exist on this host; create it before the file"
+        ) from None
+
+
+@functools.cache
+def _uid(name):
+    return pwd.getpwnam(name).pw_uid
+
+
+@functools.cache
+def _gid(name):
+    return grp.getgrnam(name).gr_gid
 
 
 def _declared(raw, check_mode):
-    """Turn one item of the payload into what the transaction takes."""
-    try:
-        uid = _number(raw["owner"], lambda name: pwd.getpwnam(name).pw_uid, check_mode)
-        gid = _number(raw["group"], lambda name: grp.getgrnam(name).gr_gid, check_mode)
-    except config_files.ConfigError as error:
-        raise config_files.ConfigError(f"{raw['path']}: {error}") from None
+    """Turn one item of the payload into what the transaction takes; an absent path needs no owner."""
+    uid = gid = None
+    if raw["state"] != "absent":
+        uid = _number(raw["owner"], _uid, "user", raw["path"], check_mode)
+        gid = _number(raw["group"], _gid, "group", raw["path"], check_mode)
     content = raw.get("content")
     return config_files.Declared(
         raw["path"],
@@ -95,19 +133,88 @@ def _declared(raw, check_mode):
     )
 
 
-def _run_checks(changes, checks, check_mode):
-    """Let the checkers see the result before it is live where that is possible; says where they ran."""
-    if not checks or not changes:
-        return "no", ""
+def _rehearse(changes, checks):
+    """Let the checkers see the result in a private view; what a refusal consists of, or nothing."""
+
+    def work():
+        Transaction(rehearsal=True).apply(changes)
+        refusal = checkers.run_all(checks)
+        return {"refusal": refusal and [refusal.argv, refusal.reason, refusal.code, refusal.words]}
+
+    answer = private_view.run([change.item.path for change in changes], work)
+    return checkers.Refusal(*answer["refusal"]) if answer["refusal"] else None
+
+
+def _refuse(module, refusal, changes, result):
+    """Fail with the checker's words, or, where they may be about things that check mode did not make, warn."""
+    secrets = [change.item.content or b"" for change in changes if not change.item.diff]
+    secrets += [change.before or b"" for change in changes if not change.item.diff]
+    words = checkers.hide(refusal.words, secrets)
+    command = checkers.hide(" ".join(refusal.argv), secrets)
     paths = [change.item.path for change in changes]
+    more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
+    named = ", ".join(paths[:_NAMED]) + more
+    if module.check_mode and refusal.about_missing:
+        module.warn(
+            f"{command} does not accept the new configuration ({named}). In check mode nothing is made that it may "
+            f"miss, so this may be no error: {words}"
+        )
+        return
+    result.update(changed=False, changed_paths=[], refused_paths=paths)
+    result.update(checker=refusal.argv, rc=refusal.code, stdout=words)
+    result.pop("diff", None)
+    module.fail_json(
+        msg=f"{command} {refusal.reason}, so the old configuration stays in place. What would have changed: "
+        f"{named}. Its words:\n{words or '(none)'}",
+        **result,
+    )
 
-    def in_private():
-        config_files.Transaction(journal=False).apply(changes)
 
-    try:
-        return "preview", checkers.preview(paths, in_private, checks)
-    except checkers.Unavailable:
-        return ("no" if check_mode else "live"), ""
+def _converge(module, payload, transaction, result):
+    if module.check_mode:
+        journals = [journal for name, journal in pending() if name.startswith("undo-")]
+        view = config_files.View([step for journal in journals for step in journal["steps"]])
+        healed = [step["path"] for journal in journals for step in journal["steps"]]
+    else:
+        healed = transaction.open()
+        view = None
+    if healed:
+        result["healed"] = healed
+    declared = [_declared(raw, module.check_mode) for raw in payload["files"]]
+    changes = config_files.plan(declared, payload["prune"], view)
+    paths = [change.item.path for change in changes]
+    if module._diff:
+        result["diff"] = [change.as_diff() for change in changes]
+    checks = checkers.wanted(payload["checks"], paths) if changes else []
+    if module.check_mode:
+        checks = [check for check in checks if checkers.installed(check)]
+    result["checked"] = "no"
+    refusal = None
+    if checks:
+        try:
+            refusal = _rehearse(changes, checks)
+            result["checked"] = "preview"
+        except private_view.Unavailable as error:
+            result["checked"] = "no" if module.check_mode else "live"
+            result["no_preview"] = str(error)
+    if changes and refusal is None and not module.check_mode:
+        transaction.apply(changes)
+        try:
+            refusal = checkers.run_all(checks) if result["checked"] == "live" else None
+        except BaseException:
+            transaction.rollback()
+            raise
+        if refusal is None:
+            transaction.commit()
+        else:
+            transaction.rollback()
+    result.update(changed=bool(changes or healed), changed_paths=paths)
+    if refusal is not None:
+        _refuse(module, refusal, changes, result)
+
+
+def _interrupted(number, _frame):
+    raise config_files.ConfigError(f"interrupted by signal {number}; run it again")
 
 
 def main():
@@ -118,37 +225,18 @@ def main():
     payload = json.loads(zlib.decompress(base64.b64decode(module.params["payload"])))
     # The arguments hold every file's content: hand out the paths instead of them.
     invocation = {"module_args": {"paths": [raw["path"] for raw in payload["files"]]}}
-    transaction = config_files.Transaction()
     result = {"changed": False, "changed_paths": [], "checked": "no", "invocation": invocation}
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, _interrupted)
+    transaction = Transaction()
     try:
-        healed = [] if module.check_mode else transaction.open()
-        if healed:
-            result["healed"] = healed
-        declared = [_declared(raw, module.check_mode) for raw in payload["files"]]
-        changes = config_files.plan(declared, payload["prune"])
-        paths = [change.item.path for change in changes]
-        result.update(changed=bool(changes), changed_paths=paths)
-        if module._diff:
-            result["diff"] = [change.as_diff() for change in changes]
-        checks = checkers.wanted(payload["checks"], paths)
-        if module.check_mode:
-            checks = [check for check in checks if checkers.installed(check)]
-        result["checked"], message = _run_checks(changes, checks, module.check_mode)
-        if not message and changes and not module.check_mode:
-            transaction.apply(changes)
-            if result["checked"] == "live":
-                message = checkers.run_all(checks)
-            if message:
-                transaction.rollback()
-            else:
-                transaction.commit()
-        if message:
-            result.update(changed=False)
-            names = ", ".join(paths)
-            module.fail_json(msg=f"{message}\nThe old configuration is in place. Refused: {names}", **result)
+        _converge(module, payload, transaction, result)
     except config_files.ConfigError as error:
-        result.update(changed=False)
+        result.update(changed=False, changed_paths=[])
         module.fail_json(msg=str(error), **result)
+    except OSError as error:
+        result.update(changed=False, changed_paths=[])
+        module.fail_json(msg=explain("", error), **result)
     finally:
         transaction.close()
     module.exit_json(**result)
