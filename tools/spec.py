@@ -136,7 +136,9 @@ def main() -> int:
             differs = True
             if check:
                 name = str(path.relative_to(ROOT))
-                diff = difflib.unified_diff(found.splitlines(), text.splitlines(), name, "from the argument specs", "", "")
+                diff = difflib.unified_diff(
+                    found.splitlines(), text.splitlines(), name, "from the argument specs", "", ""
+                )
                 print("\n".join(diff))
             else:
                 path.parent.mkdir(exist_ok=True)

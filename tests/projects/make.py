@@ -95,9 +95,7 @@ def make(directory: Path, shape: str) -> None:
         )
         run("uv", "lock", cwd=directory)
     else:
-        extra = {"databaseurl": "dj-database-url\npsycopg[binary]\n", "prefixed": "psycopg[binary]\n"}.get(
-            shape, ""
-        )
+        extra = {"databaseurl": "dj-database-url\npsycopg[binary]\n", "prefixed": "psycopg[binary]\n"}.get(shape, "")
         (directory / "requirements.txt").write_text("Django>=5.2,<6\n" + extra)
     (directory / ".gitignore").write_text("*.pyc\n__pycache__/\ndb.sqlite3\ncollected/\nlocal_settings.py\n")
     for argv in (["init", "-qb", "main"], ["add", "-A"], ["commit", "-qm", f"The project {shape}"]):

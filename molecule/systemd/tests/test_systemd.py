@@ -33,7 +33,7 @@ def test_enabled_and_running(host):
 
 
 def test_no_connection_is_refused_during_restarts(host):
-    loop = "for i in $(seq 12); do runuser -u www-data -- python3 -c \"%s\" || echo REFUSED; done" % ASK
+    loop = 'for i in $(seq 12); do runuser -u www-data -- python3 -c "%s" || echo REFUSED; done' % ASK
     done = host.run(f"(sleep 0.3; systemctl restart hello-web; systemctl restart hello-web) & {loop}; wait")
     assert "REFUSED" not in done.stdout, done.stderr
     assert done.stdout.count("good day") == 12
@@ -68,7 +68,9 @@ def test_a_newer_environment_restarts_the_process(host, playbook):
 
 
 def test_undeclared_units_are_stopped_and_removed(host, playbook):
-    host.run("sed 's/hello-worker/hello-old/' /etc/systemd/system/hello-worker.service > /etc/systemd/system/hello-old.service")
+    host.run(
+        "sed 's/hello-worker/hello-old/' /etc/systemd/system/hello-worker.service > /etc/systemd/system/hello-old.service"
+    )
     host.run("systemctl daemon-reload; systemctl enable --now hello-old")
     assert host.service("hello-old").is_running
     run = playbook()
