@@ -1,11 +1,12 @@
 """Images of the test bed: Debian with systemd, sshd, sudo and Python, nothing that a role should install.
 
-Made with mmdebstrap where the controller has it, else from the registry's `debian:<n>`.
+Made with mmdebstrap (as root, where it is installed), else from the registry's `debian:<n>`.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -69,6 +70,15 @@ def _mmdebstrap(suite: str, packages: Sequence[str], finish: Path, tag: str) -> 
         raise BedError(f"docker import: {load.stderr.decode().strip()}")
 
 
+def _from_registry(base: str, packages: Sequence[str], finish: Path, tag: str) -> None:
+    install = f"apt-get update -q; apt-get install -yq --no-install-recommends {' '.join(packages)}\n"
+    try:
+        _run_and_commit(base, install + finish.read_text(), tag)
+    except BedError as error:
+        hint = "without an image registry, run `make setup` once as root on a Debian with mmdebstrap"
+        raise BedError(f"{error}\n{hint}") from error
+
+
 def ensure(name: str) -> str:
     """The image of this name, made when there is none of this recipe. Returns its tag."""
     if name not in SUITES:
@@ -76,12 +86,10 @@ def ensure(name: str) -> str:
     packages, finish, tag = _recipe(name)
     if not docker("images", "--quiet", tag):
         print(f"making the image {tag}", file=sys.stderr, flush=True)
-        if shutil.which("mmdebstrap"):
+        if shutil.which("mmdebstrap") and os.geteuid() == 0:
             _mmdebstrap(SUITES[name], packages, finish, tag)
         else:
-            install = f"apt-get update -q; apt-get install -yq --no-install-recommends {' '.join(packages)}\n"
-            base = f"debian:{name.removeprefix('debian')}"
-            _run_and_commit(base, install + finish.read_text(), tag)
+            _from_registry(f"debian:{name.removeprefix('debian')}", packages, finish, tag)
         docker("tag", tag, f"{REPOSITORY}:{name}")
     return tag
 
