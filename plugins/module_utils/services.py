@@ -17,12 +17,16 @@ from collections.abc import Iterator
 from typing import Any, Callable
 
 LOADED_DIR = "/run/webstack/loaded"
+UNIT_DIR = "/etc/systemd/system"
+SETTLE_SECONDS = 1.0  # a process that dies at once (wrong option, port taken) is dead by then
 _PROPERTIES = (
-    "Id,LoadState,ActiveState,SubState,UnitFileState,NeedDaemonReload,InvocationID,CanReload,"
-    "ExecMainStartTimestamp,ActiveEnterTimestamp,InactiveExitTimestamp,ConditionResult,Triggers,FragmentPath,Result"
+    "Id,LoadState,ActiveState,SubState,UnitFileState,NeedDaemonReload,InvocationID,CanReload,Type,"
+    "ExecMainStartTimestamp,ExecMainStartTimestampMonotonic,ActiveEnterTimestamp,ActiveEnterTimestampMonotonic,"
+    "ConditionResult,ConditionTimestampMonotonic,Triggers,Result"
 )
+_SUFFIXES = ("service", "socket", "timer", "path", "mount", "automount", "swap", "target", "slice", "scope", "device")
 _ENABLED = ("enabled", "enabled-runtime", "static", "indirect", "generated", "alias", "transient")
-_UP = ("active", "activating", "reloading")
+_UP = ("active", "activating", "reloading", "refreshing")
 
 Runner = Callable[[list[str]], tuple[int, str, str]]
 
@@ -43,7 +47,7 @@ def newest(patterns: list[str]) -> float:
             for entry in _walk(path):
                 try:
                     latest = max(latest, os.lstat(entry).st_ctime)
-                except FileNotFoundError:
+                except (FileNotFoundError, NotADirectoryError):
                     continue
     return latest
 
@@ -56,7 +60,7 @@ def _walk(path: str) -> Iterator[str]:
                 yield os.path.join(directory, name)
 
 
-def _seconds(value: str) -> float:
+def seconds(value: str) -> float:
     """``Tue 2026-11-24 12:00:00.123456 UTC`` (``systemctl show --timestamp=us+utc``) in seconds since the epoch."""
     words = value.split()
     if len(words) != 4:
@@ -70,7 +74,7 @@ class Unit:
     """What is declared of a unit and what systemd says of it."""
 
     def __init__(self, declared: dict[str, Any], shown: dict[str, str]) -> None:
-        self.name: str = declared["name"]
+        self.name = full_name(declared["name"])
         self.declared = declared
         self.shown = shown
 
@@ -86,8 +90,20 @@ class Unit:
 
     @property
     def up(self) -> bool:
-        """Whether the unit is active or on its way."""
-        return self.shown.get("ActiveState") in _UP
+        """Whether the unit is active or on its way; not while it crashes again and again."""
+        return self.shown.get("ActiveState") in _UP and self.shown.get("SubState") != "auto-restart"
+
+    @property
+    def finished(self) -> bool:
+        """Whether it is a job that has been done (Type=oneshot that does not remain active)."""
+        idle = self.shown.get("ActiveState") == "inactive" and self.shown.get("Result") == "success"
+        return idle and self.shown.get("Type") == "oneshot" and self.started() > 0
+
+    @property
+    def unmet(self) -> bool:
+        """Whether systemd skipped the start because of a condition in the unit (for instance: not in a container)."""
+        asked = self.shown.get("ConditionTimestampMonotonic", "0") != "0"
+        return self.shown.get("ActiveState") == "inactive" and asked and self.shown.get("ConditionResult") == "no"
 
     @property
     def enabled(self) -> bool:
@@ -101,31 +117,49 @@ class Unit:
         return not path or os.path.exists(path)
 
     def started(self) -> float:
-        """When the main process (or, of units without one, the unit) started, in seconds."""
-        times = [_seconds(self.shown.get("ExecMainStartTimestamp", ""))]
-        if not times[0]:
-            times = [_seconds(self.shown.get(key, "")) for key in ("InactiveExitTimestamp", "ActiveEnterTimestamp")]
-        return max(times)
+        """When the main process (or, of units without one, the unit) started, in seconds since the epoch.
+
+        Where the clock was set since then the earlier of two readings counts: at worst that is one restart
+        too many, never one too few.
+        """
+        for key in ("ExecMainStartTimestamp", "ActiveEnterTimestamp"):
+            recorded = seconds(self.shown.get(key, ""))
+            if recorded:
+                monotonic = int(self.shown.get(key + "Monotonic") or 0) / 1e6
+                computed = time.time() - time.clock_gettime(time.CLOCK_MONOTONIC) + monotonic
+                return min(recorded, computed) if monotonic and abs(recorded - computed) > 0.1 else recorded
+        return 0.0
 
     def loaded(self, directory: str = LOADED_DIR) -> float:
         """When the running invocation last read its configuration: its start, or its last reload by us."""
         try:
             with open(os.path.join(directory, self.name), encoding="utf-8") as file:
                 invocation, moment = file.read().split()
+                same = invocation == self.shown.get("InvocationID")
+                return max(self.started(), float(moment)) if same else self.started()
         except (OSError, ValueError):
             return self.started()
-        same = invocation == self.shown.get("InvocationID")
-        return max(self.started(), float(moment)) if same else self.started()
 
 
-def decide(unit: Unit, directory: str = LOADED_DIR) -> list[str]:
-    """The verbs that bring a unit into its state, in order; empty where it is in it already."""
+def full_name(name: str) -> str:
+    """The name of a unit with its suffix, as systemctl completes it."""
+    return name if name.rpartition(".")[2] in _SUFFIXES else name + ".service"
+
+
+def decide(unit: Unit, directory: str = LOADED_DIR, fresh: bool = False) -> list[str]:
+    """The verbs that bring a unit into its state, in order; empty where it is in it already.
+
+    ``fresh`` says that it was just started together with another unit.
+    """
     declared = unit.declared
     verbs = []
     if declared.get("masked"):
         if unit.up:
             verbs.append("stop")
-        return [*verbs, "mask"] if not unit.masked else verbs
+        return verbs if unit.masked else [*verbs, "mask"]
+    stopped = declared.get("state", "started") == "stopped"
+    if not unit.exists and stopped:
+        return []
     if unit.masked:
         verbs.append("unmask")
     wants_enabled = declared.get("enabled", True)
@@ -133,12 +167,14 @@ def decide(unit: Unit, directory: str = LOADED_DIR) -> list[str]:
         verbs.append("enable")
     if not wants_enabled and unit.shown.get("UnitFileState") in ("enabled", "enabled-runtime"):
         verbs.append("disable")
-    if declared.get("state", "started") == "stopped":
-        return [*verbs, "stop"] if unit.up else verbs
+    if stopped:
+        return [*verbs, "stop"] if unit.up or unit.shown.get("SubState") == "auto-restart" else verbs
     if not unit.runnable:
         return verbs
-    if not unit.up:
+    if not unit.up and not unit.finished:
         return [*verbs, "start"]
+    if fresh:
+        return verbs
     if newest(declared.get("restart_on") or []) > unit.started():
         return [*verbs, "restart"]
     if newest(declared.get("reload_on") or []) > unit.loaded(directory):
@@ -149,9 +185,10 @@ def decide(unit: Unit, directory: str = LOADED_DIR) -> list[str]:
 class Manager:
     """Runs systemctl for a list of declared units."""
 
-    def __init__(self, run: Runner, loaded_dir: str = LOADED_DIR) -> None:
+    def __init__(self, run: Runner, loaded_dir: str = LOADED_DIR, settle: float = SETTLE_SECONDS) -> None:
         self.run = run
         self.loaded_dir = loaded_dir
+        self.settle = settle
 
     def _systemctl(self, *words: str) -> str:
         code, output, error = self.run(["systemctl", *words])
@@ -159,96 +196,103 @@ class Manager:
             raise ServiceError("systemctl {}: {}".format(" ".join(words), (error or output).strip()))
         return output
 
-    def show(self, names: list[str]) -> dict[str, dict[str, str]]:
-        """The properties of all units in one call, by the name asked for."""
+    def show(self, names: list[str]) -> list[dict[str, str]]:
+        """The properties of all units in one call, in the order of the names."""
         if not names:
-            return {}
+            return []
         output = self._systemctl("show", "--timestamp=us+utc", "--property=" + _PROPERTIES, "--", *names)
         blocks = output.strip("\n").split("\n\n")
-        shown = {}
-        for name, block in zip(names, blocks):
-            shown[name] = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
-        return shown
+        return [dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in blocks]
 
     def units(self, declared: list[dict[str, Any]]) -> list[Unit]:
         """The declared units with what systemd says of them."""
-        shown = self.show([item["name"] for item in declared])
-        return [Unit(item, shown.get(item["name"], {})) for item in declared]
+        shown = self.show([full_name(item["name"]) for item in declared])
+        return [Unit(item, properties) for item, properties in zip(declared, shown)]
 
     def daemon_reload_needed(self, units: list[Unit]) -> bool:
         """Whether systemd has read unit files that are older than those on disk."""
         return any(
             unit.shown.get("NeedDaemonReload") == "yes"
-            or (not unit.exists and os.path.exists("/etc/systemd/system/" + unit.name))
+            or (not unit.exists and os.path.exists(os.path.join(UNIT_DIR, unit.name)))
             for unit in units
         )
 
     def converge(self, declared: list[dict[str, Any]], check_mode: bool) -> list[str]:
         """Bring all units into their state; returns what was (or would be) done."""
         actions = []
+        fresh: set[str] = set()
+        started: list[Unit] = []
         units = self.units(declared)
         if self.daemon_reload_needed(units):
             actions.append("daemon-reload")
             if not check_mode:
                 self._systemctl("daemon-reload")
                 units = self.units(declared)
-        for unit in units:
-            verbs = self._decide(unit, check_mode)
-            actions += [f"{verb} {unit.name}" for verb in verbs]
-            if not check_mode:
+        for index, item in enumerate(declared):
+            unit = units[index]
+            self._require(unit, check_mode)
+            verbs = decide(unit, self.loaded_dir, unit.name in fresh)
+            if verbs[-1:] == ["start"] and unit.unmet:
+                # Its condition was not met last time. That is no error, and only a change if it is met by now.
+                verbs.pop()
+                if not check_mode and self.run(["systemctl", "start", "--", unit.name])[0] == 0:
+                    units[index] = unit = self.units([item])[0]
+                    verbs += ["start"] if unit.up else []
+            elif not check_mode:
                 for verb in verbs:
                     self._do(verb, unit)
+            actions += [f"{verb} {unit.name}" for verb in verbs]
+            if verbs[-1:] in (["start"], ["restart"], ["reload"]):
+                started.append(unit)
+                if unit.name.endswith(".socket"):
+                    fresh.update(unit.shown.get("Triggers", "").split())
+            if verbs and not check_mode:
+                units[index + 1 :] = self.units(declared[index + 1 :])
+        if started and not check_mode:
+            self._verify(started)
         return actions
 
-    def _decide(self, unit: Unit, check_mode: bool) -> list[str]:
-        gone = unit.declared.get("state") == "stopped" or unit.declared.get("masked")
-        if not unit.exists and not (unit.declared.get("masked") and not gone):
-            if unit.declared.get("state") == "stopped":
-                return []
-            if check_mode:
-                return ["start"] if unit.runnable else ["enable"]
+    def _require(self, unit: Unit, check_mode: bool) -> None:
+        wanted = unit.declared.get("state", "started") == "started" and not unit.declared.get("masked")
+        if wanted and not unit.exists and not check_mode:
             raise ServiceError(
-                f"{unit.name}: systemd knows no such unit; is its package installed and its unit file in place?"
+                f"{unit.name}: systemd knows no such unit. Is the package that brings it installed, or its unit file "
+                f"written ({UNIT_DIR})? `systemctl list-unit-files` shows all that there are"
             )
-        return decide(unit, self.loaded_dir)
 
     def _do(self, verb: str, unit: Unit) -> None:
-        name = unit.name
         if verb in ("start", "restart"):
-            self.run(["systemctl", "reset-failed", "--", name])
-        if verb == "restart" and name.endswith(".socket"):
-            self._restart_socket(unit)
-        else:
-            moment = time.time()
-            code, output, error = self.run(["systemctl", verb, "--", name])
-            if code != 0:
-                raise ServiceError(self._explain(verb, name, (error or output).strip()))
-            if verb == "reload":
-                self._remember(unit, moment)
-        if verb in ("start", "restart", "reload"):
-            self._verify(verb, name)
+            self.run(["systemctl", "reset-failed", "--", unit.name])  # else a start limit would refuse it
+            if unit.name.endswith(".socket"):
+                self._start_socket(unit, verb)
+                return
+        moment = time.time()
+        code, output, error = self.run(["systemctl", verb, "--", unit.name])
+        if code != 0:
+            raise ServiceError(self._explain(verb, unit.name, (error or output).strip()))
+        if verb == "reload":
+            self._remember(unit, moment)
 
-    def _restart_socket(self, unit: Unit) -> None:
-        """A socket cannot restart while its service runs: stop both, start the socket, then the service."""
+    def _start_socket(self, unit: Unit, verb: str) -> None:
+        """A socket cannot start while its service runs: stop both, start the socket, then the service."""
         services = [name for name in unit.shown.get("Triggers", "").split() if name.endswith(".service")]
-        running = [name for name in services if self.run(["systemctl", "is-active", "--quiet", name])[0] == 0]
-        self._systemctl("stop", "--", *running, unit.name)
-        self._systemctl("start", "--", unit.name)
-        if running:
-            self._systemctl("start", "--no-block", "--", *running)
+        running = [name for name in services if self.run(["systemctl", "is-active", "--quiet", "--", name])[0] == 0]
+        if running or verb == "restart":
+            self._systemctl("stop", "--", *running, unit.name)
+        for names in ([unit.name], running):
+            if names:
+                code, output, error = self.run(["systemctl", "start", "--", *names])
+                if code != 0:
+                    raise ServiceError(self._explain(verb, names[0], (error or output).strip()))
 
-    def _verify(self, verb: str, name: str) -> None:
-        shown = self.show([name])[name]
-        idle = shown.get("ActiveState") == "inactive" and shown.get("Result") == "success"
-        if shown.get("ActiveState") in _UP or (idle and name.endswith(".service") and self._oneshot(name)):
-            return
-        if idle and shown.get("ConditionResult") == "no":
-            return
-        state = "{} ({})".format(shown.get("ActiveState"), shown.get("SubState"))
-        raise ServiceError(self._explain(verb, name, f"it is {state} afterwards"))
-
-    def _oneshot(self, name: str) -> bool:
-        return self._systemctl("show", "--property=Type", "--value", "--", name).strip() == "oneshot"
+    def _verify(self, started: list[Unit]) -> None:
+        """All that was started is still up a moment later."""
+        time.sleep(self.settle)
+        for unit, shown in zip(started, self.show([unit.name for unit in started])):
+            now = Unit(unit.declared, shown)
+            if not (now.up or now.finished or now.unmet):
+                state = "{} ({})".format(shown.get("ActiveState"), shown.get("SubState"))
+                raise ServiceError(self._explain("start", unit.name, f"it is {state} afterwards"))
 
     def _remember(self, unit: Unit, moment: float) -> None:
         os.makedirs(self.loaded_dir, mode=0o755, exist_ok=True)
@@ -258,5 +302,9 @@ class Manager:
         os.rename(path + ".new", path)
 
     def _explain(self, verb: str, name: str, words: str) -> str:
-        journal = self.run(["journalctl", "--no-pager", "--quiet", "-n", "20", "-o", "cat", "-u", name])[1].strip()
-        return f"systemctl {verb} {name}: {words}\nIts last lines (journalctl -u {name}):\n{journal}"
+        status = self.run(["systemctl", "status", "--no-pager", "--lines=0", "--full", "--", name])[1]
+        journal = self.run(["journalctl", "--no-pager", "--quiet", "--lines=20", "--output=cat", "--unit=" + name])[1]
+        return (
+            f"systemctl {verb} {name}: {words}\n\nWhat systemd says (systemctl status {name}):\n{status.strip()}\n\n"
+            f"Its last lines (journalctl -u {name}):\n{journal.strip() or '(none)'}"
+        )

@@ -9,8 +9,10 @@ short_description: Bring a list of systemd units into their state, judged by the
 version_added: 0.1.0
 description:
   - Enables, starts, reloads, restarts, stops and masks systemd units in one round trip.
-  - A unit is reloaded or restarted when one of its files is newer than its process, not because an earlier task of
-    the same run changed something. A run that was killed in between is healed by the next one, and no handler is needed.
+  - A unit is reloaded or restarted when one of its files changed after its process started, not because an earlier
+    task of the same run changed something. A run that was killed in between is healed by the next one, and no handler
+    is needed.
+  - A unit that is not up a second after it was started is an error, which shows its status and its last lines.
   - Runs C(systemctl daemon-reload) first where systemd has read older unit files than those on disk.
 options:
   services:
@@ -37,12 +39,15 @@ options:
         type: bool
         default: false
       reload_on:
-        description: Files, directories (with all that is in them) or globs. Newer than what the process last read means a reload.
+        description:
+          - Files, directories (with all that is in them) or globs. If one changed since the process last read its
+            configuration, it is reloaded; a unit that cannot reload is restarted.
+          - The change time (ctime) counts, and that of a link itself.
         type: list
         elements: str
         default: []
       restart_on:
-        description: The same, where only a restart helps.
+        description: The same, where only a restart helps. It is compared with the start of the process.
         type: list
         elements: str
         default: []
@@ -76,6 +81,8 @@ actions:
   sample: [daemon-reload, reload nginx.service]
 """
 
+import os
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.webstack.django.plugins.module_utils.services import Manager, ServiceError
 
@@ -94,6 +101,11 @@ def main():
         argument_spec={"services": {"type": "list", "elements": "dict", "required": True, "options": options}},
         supports_check_mode=True,
     )
+    if not os.path.isdir("/run/systemd/system"):
+        module.fail_json(
+            msg="systemd is not running on this host, so no service can be managed: webstack.django needs a host "
+            "that was booted with systemd (a container with /lib/systemd/systemd as its first process is one)"
+        )
     try:
         actions = Manager(module.run_command).converge(module.params["services"], module.check_mode)
     except ServiceError as error:
