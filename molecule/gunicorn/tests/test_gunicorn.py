@@ -64,7 +64,7 @@ def test_a_mistake_leaves_the_old_configuration(host, playbook):
     run = playbook({"gunicorn_settings": {"not python": 1}})
     assert run.rc != 0
     assert "SyntaxError" in run.output
-    assert "The old configuration is in place" in run.output
+    assert "the old configuration stays in place" in run.output
     assert host.file("/etc/webstack/hello/gunicorn.conf.py").content_string == before
 
 

@@ -86,7 +86,7 @@ def test_a_broken_unit_leaves_the_old_one(host, playbook):
     run = playbook({"systemd_settings": {"ExecStartPre": "relative/path"}})
     assert run.rc != 0
     assert "systemd-analyze verify" in run.output
-    assert "The old configuration is in place" in run.output
+    assert "the old configuration stays in place" in run.output
     assert host.file("/etc/systemd/system/hello-worker.service").content_string == before
     assert host.service("hello-worker").is_running
 
