@@ -1,0 +1,93 @@
+#!/usr/bin/python
+# Copyright: webstack.django maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: preflight
+short_description: Ask a server whether it can be converged, before the first change
+version_added: 0.1.0
+description:
+  - Reads the operating system, the rights of the user, the room on the disks, the clock and who holds the ports, in one
+    round trip. Changes nothing and fails with all problems at once, each with what to do.
+options:
+  ports:
+    description: TCP ports that must be free, or held by one of O(programs).
+    type: list
+    elements: int
+    default: []
+  programs:
+    description: Names of the programs that may hold the ports.
+    type: list
+    elements: str
+    default: [nginx, apache2]
+  free_mb:
+    description: Free space in MB that is needed, by directory.
+    type: dict
+    default: {}
+attributes:
+  check_mode:
+    description: Nothing is ever changed.
+    support: full
+  diff_mode:
+    description: There is nothing to show.
+    support: none
+author: webstack.django maintainers (@webstack)
+"""
+
+EXAMPLES = r"""
+- name: Look before the first change
+  webstack.django.preflight:
+    ports: [80, 443]
+  become: true
+"""
+
+RETURN = r"""
+problems:
+  description: What is in the way.
+  returned: failure
+  type: list
+  elements: str
+"""
+
+import os
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.webstack.django.plugins.module_utils import preflight
+
+
+def _read(path):
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "ports": {"type": "list", "elements": "int", "default": []},
+            "programs": {"type": "list", "elements": "str", "default": ["nginx", "apache2"]},
+            "free_mb": {"type": "dict", "default": {}},
+        },
+        supports_check_mode=True,
+    )
+    problems = preflight.system(preflight.os_release(_read("/etc/os-release")))
+    problems += preflight.root(os.geteuid())
+    problems += preflight.init(_read("/proc/1/comm").strip())
+    problems += preflight.clock(time.time())
+    thresholds = {**preflight.FREE_MB, **{path: int(mb) for path, mb in module.params["free_mb"].items()}}
+    problems += preflight.disks(thresholds)
+    problems += preflight.ports(module.params["ports"], module.params["programs"])
+    if problems:
+        lines = "\n".join(f"  - {problem}" for problem in problems)
+        module.fail_json(
+            msg=f"this server cannot be converged as it is; nothing was changed:\n{lines}", problems=problems
+        )
+    module.exit_json(changed=False)
+
+
+if __name__ == "__main__":
+    main()
