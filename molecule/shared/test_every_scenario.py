@@ -8,7 +8,8 @@ from typing import Any
 # Files made since the machine booted, outside libraries, that a user without any rights can read.
 READABLE = (
     "runuser -u nobody -- find /etc /home /opt /run /srv /tmp /var -xdev -type f -readable "
-    "-newer /etc/machine-id -size -200k -not -path '*/site-packages/*' -not -path '*/node_modules/*' -not -path '/etc/ssl/certs/*'"
+    "-newer /etc/machine-id -size -200k "
+    "-not -path '*/site-packages/*' -not -path '*/node_modules/*' -not -path '/etc/ssl/certs/*'"
 )
 
 

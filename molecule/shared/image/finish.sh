@@ -55,7 +55,7 @@ systemctl mask --quiet getty.target console-getty.service
 
 # uv carries certificate authorities of its own; companies (and the bed) have theirs in the system's store.
 mkdir -p /etc/uv
-echo 'native-tls = true' >/etc/uv/uv.toml
+echo 'system-certs = true' >/etc/uv/uv.toml
 
 apt-get clean
 rm -rf /var/lib/apt/lists/* /var/log/*.log /var/log/apt/*
