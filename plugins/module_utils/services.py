@@ -189,6 +189,7 @@ class Manager:
         self.run = run
         self.loaded_dir = loaded_dir
         self.settle = settle
+        self.unmet: list[str] = []  # units that systemd skips on this host, known after converge()
 
     def _systemctl(self, *words: str) -> str:
         code, output, error = self.run(["systemctl", *words])
@@ -238,6 +239,8 @@ class Manager:
                 if not check_mode and self.run(["systemctl", "start", "--", unit.name])[0] == 0:
                     units[index] = unit = self.units([item])[0]
                     verbs += ["start"] if unit.up else []
+                if not unit.up:
+                    self.unmet.append(unit.name)
             elif not check_mode:
                 for verb in verbs:
                     self._do(verb, unit)

@@ -79,6 +79,11 @@ actions:
   type: list
   elements: str
   sample: [daemon-reload, reload nginx.service]
+unmet:
+  description: Units that systemd skips on this host because of a condition in them, for instance C(ConditionVirtualization=!container).
+  returned: always
+  type: list
+  elements: str
 """
 
 import os
@@ -107,10 +112,11 @@ def main():
             "that was booted with systemd (a container with /lib/systemd/systemd as its first process is one)"
         )
     try:
-        actions = Manager(module.run_command).converge(module.params["services"], module.check_mode)
+        manager = Manager(module.run_command)
+        actions = manager.converge(module.params["services"], module.check_mode)
     except ServiceError as error:
         module.fail_json(msg=str(error))
-    module.exit_json(changed=bool(actions), actions=actions)
+    module.exit_json(changed=bool(actions), actions=actions, unmet=manager.unmet)
 
 
 if __name__ == "__main__":
