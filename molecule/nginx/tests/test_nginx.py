@@ -95,7 +95,9 @@ def test_large_bodies_are_refused(host):
 
 
 def test_http2(host):
-    offered = host.run("openssl s_client -connect 127.0.0.1:443 -servername blog.example.com -alpn h2 </dev/null | grep -a ALPN").stdout
+    offered = host.run(
+        "openssl s_client -connect 127.0.0.1:443 -servername blog.example.com -alpn h2 </dev/null | grep -a ALPN"
+    ).stdout
     assert "ALPN protocol: h2" in offered
 
 

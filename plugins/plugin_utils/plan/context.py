@@ -118,7 +118,8 @@ def redis_url(site: Site, purpose: str, world: World, host: Host) -> str | None:
 def release_id(site: Site) -> str:
     """The name of a release: its commit, and a hash of everything else that goes into the build."""
     given = site.given
-    keys = ["project_dir", "settings", "wsgi", "manage", "python", "dependencies", "packages", "settings_overlay", "files", "build", "commands", "collectstatic", "order", "shared", "directories", "static", "media", "package", "database", "cache"]
+    keys = """project_dir settings wsgi manage python dependencies packages settings_overlay files build commands
+    collectstatic order shared directories static media package database cache""".split()
     inputs = {key: given[key] for key in keys}
     text = json.dumps([BUILD, inputs, site.detected], sort_keys=True, default=str)
     commit = site.commit or hashlib.sha256(str(given["package"]).encode()).hexdigest()
