@@ -19,8 +19,11 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+try:
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+except ImportError:  # said when the first secret is asked for
+    HKDF = None  # type: ignore[assignment, misc]
 
 ENVIRONMENT = "WEBSTACK_MASTER_KEY"
 VARIABLE = "webstack_master_key"
@@ -48,6 +51,8 @@ class SecretError(Exception):
 
 def hkdf(master: bytes, salt: bytes, info: bytes, length: int) -> bytes:
     """HKDF with SHA-256: ``length`` bytes of key material (RFC 5869)."""
+    if HKDF is None:
+        raise SecretError("Python's package cryptography is missing on this machine; install it where ansible runs")
     return HKDF(algorithm=SHA256(), length=length, salt=salt, info=info).derive(master)
 
 

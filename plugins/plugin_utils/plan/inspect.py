@@ -12,7 +12,11 @@ from ansible_collections.webstack.django.plugins.plugin_utils import source
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.context import Site, World
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.schema import Error
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.topology import Host
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+try:
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+except ImportError:  # ansible-core needs it itself
+    SpecifierSet = None  # type: ignore[assignment, misc]
 
 
 def look(given: dict[str, Any]) -> tuple[Site, list[Error]]:
@@ -46,7 +50,7 @@ def python_versions(world: World, host: Host) -> list[Error]:
     for site in world.live:
         wanted = (site.detected or {}).get("requires_python")
         version = site.given["python"] or host.python
-        if not wanted or not version:
+        if not wanted or not version or SpecifierSet is None:
             continue
         try:
             fits = SpecifierSet(wanted).contains(f"{version}.99", prereleases=True)

@@ -96,6 +96,9 @@ def _command(text: str) -> Option:
     return Option("list", text, [], items=Option("command", "A command line, or {run: ..., dir: ...}"))
 
 
+_REQUIRED_PACKAGE = Option("str", "", check=_matches(_REQUIREMENT, "a requirement like 'name>=1.2'"))
+_EXTENSION = Option("str", "", check=_matches(re.compile(r"[a-z][a-z0-9_-]*"), "an extension name"))
+_STATUS = Option("int", "", low=100, high=599)
 _TEXT = Option("str", "", check=_no_newline)
 
 SITE: dict[str, Option] = {
@@ -131,7 +134,7 @@ SITE: dict[str, Option] = {
             "file": Option("str", "The lock or requirements file, relative to the checkout.", check=_relative),
             "groups": Option("list", "Dependency groups to install besides the main ones.", [], items=_TEXT),
             "extras": Option("list", "Extras of the project to install.", [], items=_TEXT),
-            "add": Option("list", "Requirements to install beside the project's own.", [], items=Option("str", "", check=_matches(_REQUIREMENT, "a requirement like 'name>=1.2'"))),
+            "add": Option("list", "Requirements to install beside the project's own.", [], items=_REQUIRED_PACKAGE),
         },
     ),
     "packages": Option(
@@ -209,7 +212,7 @@ SITE: dict[str, Option] = {
         keys={
             "engine": Option("str", "What serves it.", "postgresql", ("postgresql", "none")),
             "name": Option("str", "Name of the database and its role; the site's name if not given.", check=_matches(SITE_NAME, "a database name")),
-            "extensions": Option("list", "PostgreSQL extensions.", [], items=Option("str", "", check=_matches(re.compile(r"[a-z][a-z0-9_-]*"), "an extension name"))),
+            "extensions": Option("list", "PostgreSQL extensions.", [], items=_EXTENSION),
             "over": Option("str", "How it is reached on the same host: by unix socket without a password, or by TCP with one.", "socket", ("socket", "tcp")),
             "password_version": Option("int", "Raise it to change the password.", 1, low=1, high=1000000),
         },
@@ -227,7 +230,7 @@ SITE: dict[str, Option] = {
         {},
         keys={
             "path": Option("str", "URL path to ask for.", "/", check=lambda value: "" if value.startswith("/") else f"{value!r} must begin with a slash"),
-            "status": Option("list", "HTTP statuses that are healthy; anything below 500 but 400 if not given.", [], items=Option("int", "", low=100, high=599)),
+            "status": Option("list", "HTTP statuses that are healthy; anything below 500 but 400 if not given.", [], items=_STATUS),
             "timeout": Option("int", "Seconds to wait for it.", 60, low=1, high=3600),
         },
     ),
@@ -333,7 +336,7 @@ def _complete_scalar(option: Option, value: Any, site: str, key: str, errors: li
 
 def _problem(option: Option, value: Any) -> str:
     if option.choices and not any(
-        value is choice or (value == choice and type(choice) is not bool) for choice in option.choices
+        value is choice or (value == choice and not isinstance(choice, bool)) for choice in option.choices
     ):
         return f"{value!r} is none of {', '.join(str(choice) for choice in option.choices)}"
     if isinstance(value, int) and not isinstance(value, bool):
