@@ -45,7 +45,7 @@ class Result:
 
 
 class Stopped(Exception):
-    """A signal, or the time is up."""
+    """A signal, or a command that cannot be started."""
 
 
 class Runner:
@@ -72,10 +72,13 @@ class Runner:
             with self.lock:
                 if self.stopping:
                     return
-                process = subprocess.Popen(
-                    command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                    env=environment, start_new_session=True,
-                )  # fmt: skip
+                try:
+                    process = subprocess.Popen(
+                        command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+                        env=environment, start_new_session=True,
+                    )  # fmt: skip
+                except OSError as error:
+                    raise Stopped(f"{command[0]}: {error}") from error
                 self.running[name] = process
             try:
                 rc = process.wait(timeout=max(1.0, self.deadline - time.monotonic()))

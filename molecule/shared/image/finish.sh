@@ -57,6 +57,9 @@ systemctl mask --quiet getty.target console-getty.service
 mkdir -p /etc/uv
 echo 'system-certs = true' >/etc/uv/uv.toml
 
+# The package cache answers for the mirrors' names; a mirror's SRV records would lead past it.
+echo 'Acquire::EnableSrvRecords "false";' >/etc/apt/apt.conf.d/90test-bed
+
 apt-get clean
 rm -rf /var/lib/apt/lists/* /var/log/*.log /var/log/apt/*
 : >/etc/machine-id
