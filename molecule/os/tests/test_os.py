@@ -1,0 +1,217 @@
+"""A server as people and services meet it; every drift is found and put back; mistakes change nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDXrN4QyH8Jq2mH1wq9cH1m0yq7mYx3rVwJ0v7o8s2aK ada@laptop"
+KEYS = "/home/ada/.ssh/authorized_keys"
+SUDOERS = "/etc/sudoers.d/webstack"
+TRUSTED = (
+    "import ssl; found = ssl.create_default_context().get_ca_certs(); "
+    "print(any('Example Company Root' in str(one['subject']) for one in found))"
+)
+
+
+def trusted(host):
+    return host.check_output('python3 -c "%s"', TRUSTED) == "True"
+
+
+def test_host_name(host):
+    assert host.check_output("uname -n") == "web1.example.com"
+    assert host.file("/etc/hostname").content_string == "web1.example.com\n"
+    assert host.run("getent hosts web1.example.com").rc == 0
+    assert host.run("sudo -n true").stderr == ""
+
+
+def test_time_zone(host):
+    assert host.check_output("date -d '2026-07-01 12:00 UTC' +%H:%M_%Z") == "14:00_CEST"
+    assert host.check_output("timedatectl show -p Timezone --value") == "Europe/Berlin"
+
+
+def test_locale_of_a_login(host):
+    assert host.check_output("su - ada -c 'date -d 2026-01-15 +%%B'") == "Januar"
+
+
+def test_time_is_synchronised_with_the_declared_servers(host):
+    assert host.service("systemd-timesyncd").is_enabled
+    assert host.service("systemd-timesyncd").is_running
+    shown = host.check_output("timedatectl show-timesync -p SystemNTPServers --value")
+    assert shown == "ntp1.example.com ntp2.example.com"
+
+
+def test_the_certificate_authority_is_trusted(host):
+    assert trusted(host)
+    assert host.run("openssl verify /usr/local/share/ca-certificates/example-company.crt").rc == 0
+
+
+def test_the_journal_is_limited(host):
+    journal = host.check_output("journalctl -b -o cat -u systemd-journald | grep 'System Journal' | tail -1")
+    assert "max 200" in journal
+
+
+def test_security_upgrades(host):
+    shown = host.check_output("apt-config dump")
+    assert 'APT::Periodic::Unattended-Upgrade "1";' in shown
+    assert 'APT::Periodic::Update-Package-Lists "1";' in shown
+    assert 'Unattended-Upgrade::Automatic-Reboot-Time "04:30";' in shown
+    assert host.service("apt-daily-upgrade.timer").is_running
+    assert host.service("apt-daily-upgrade.timer").is_enabled
+    done = host.run("unattended-upgrade --dry-run --debug 2>&1")
+    assert done.rc == 0
+    assert "security" in done.stdout.lower()
+
+
+def test_kernel_settings(host):
+    """In the test bed only the network's part can be written."""
+    assert host.sysctl("net.core.somaxconn") == 8192
+    assert host.sysctl("net.ipv4.conf.all.accept_redirects") == 0
+    assert host.sysctl("net.ipv4.conf.all.rp_filter") == 1
+    content = host.file("/etc/sysctl.d/99-webstack.conf").content_string
+    assert "\n-net.core.somaxconn = 8192\n" in content
+    assert "\n-vm.overcommit_memory = 1\n" in content
+    assert "\n-kernel.kptr_restrict = 2\n" in content
+
+
+def test_packages(host):
+    assert host.run("tree --version").rc == 0
+
+
+def test_accounts(host):
+    ada = host.user("ada")
+    assert (ada.home, ada.shell, ada.groups) == ("/home/ada", "/bin/bash", ["ada", "adm"])
+    blog = host.user("blog")
+    assert (blog.home, blog.shell, blog.group) == ("/srv/blog", "/usr/sbin/nologin", "blog")
+    assert blog.uid < 1000
+    assert not host.file("/srv/blog").exists
+    assert host.check_output("runuser -u ada -- sudo -n id -u") == "0"
+    assert host.run("runuser -u blog -- sudo -n id -u").rc != 0
+    assert "journalctl --vacuum-size=*" in host.check_output("runuser -u ada -- sudo -n -l")
+
+
+def test_swap_is_left_to_the_host_of_a_container(host):
+    assert host.run("systemctl is-active swapfile.swap").stdout.strip() == "inactive"
+    assert host.check_output("systemctl is-enabled swapfile.swap") == "enabled"
+    assert not host.file("/swapfile").exists
+    assert host.run("systemd-analyze verify swapfile.swap webstack-swapfile.service").rc == 0
+
+
+def test_a_swap_file_is_made_in_the_right_size(host):
+    make = "/usr/local/lib/webstack/make-swapfile /var/tmp/swap"
+    host.check_output(f"{make} 8")
+    first = host.check_output("stat -c '%%i %%s %%a' /var/tmp/swap")
+    assert first.endswith(" 8388608 600")
+    assert "swap" in host.check_output("blkid -p -o value -s TYPE /var/tmp/swap")
+    host.check_output(f"{make} 8")
+    assert host.check_output("stat -c '%%i %%s %%a' /var/tmp/swap") == first
+    host.check_output(f"{make} 12")
+    assert host.file("/var/tmp/swap").size == 12582912
+    refused = host.run(f"{make} 99999999")
+    assert refused.rc == 1
+    assert "os_swap_mb: 99999999 MB and 500 MB to spare are needed" in refused.stderr
+    host.check_output("rm -f /var/tmp/swap")
+
+
+def test_the_key_of_a_person_opens_the_server(host, playbook):
+    host.check_output("rm -f /root/ada /root/ada.pub; ssh-keygen -q -t ed25519 -N '' -C new -f /root/ada")
+    key = host.file("/root/ada.pub").content_string
+    run = playbook({"os_users": [{"name": "ada", "keys": [key], "sudo": "nopasswd", "groups": ["adm"]}]})
+    assert (run.rc, run.changed) == (0, 1), run.output
+    ssh = "ssh -i /root/ada -o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null ada@127.0.0.1"
+    assert host.run(f"{ssh} sudo -n id -u").stdout.strip() == "0"
+    assert playbook().rc == 0
+    assert host.run(f"{ssh} true").rc == 255
+
+
+def test_what_was_changed_by_hand_is_found_and_put_back(host, playbook):
+    by_hand = {
+        "ln -sfn /usr/share/zoneinfo/Asia/Tokyo /etc/localtime": "/etc/localtime",
+        "sysctl -qw net.core.somaxconn=100 net.ipv4.conf.all.accept_redirects=1": "net.core.somaxconn = 8192",
+        "rm /etc/systemd/journald.conf.d/webstack.conf": "/etc/systemd/journald.conf.d/webstack.conf",
+        f"echo 'ssh-ed25519 AAAA intruder' >>{KEYS}": "intruder",
+        f"chmod 0777 {SUDOERS}": SUDOERS,
+        "echo 'APT::Periodic::Unattended-Upgrade \"0\";' >/etc/apt/apt.conf.d/60webstack": "60webstack",
+        "rm /etc/ssl/certs/example-company.pem": "the store of certificate authorities has example-company",
+        "hostname elsewhere": "the host name is web1.example.com",
+        "systemctl -q disable --now systemd-timesyncd": "start systemd-timesyncd.service",
+        "usermod -s /bin/bash blog": "blog",
+    }
+    for command in by_hand:
+        host.check_output(command.replace("%", "%%"))
+    predicted = playbook(check=True)
+    assert predicted.rc == 0, predicted.output
+    for name in by_hand.values():
+        assert name in predicted.output, f"{name} is not named in\n{predicted.output}"
+    assert host.sysctl("net.core.somaxconn") == 100
+    done = playbook()
+    assert done.rc == 0, done.output
+    assert done.changed == predicted.changed
+    assert playbook(check=True).changed == 0
+    assert host.sysctl("net.core.somaxconn") == 8192
+    assert host.file(KEYS).content_string.endswith(f"\n{KEY}\n")
+    assert trusted(host)
+    assert host.check_output("uname -n") == "web1.example.com"
+
+
+def test_certificate_authorities_people_and_swap_go(host, playbook):
+    gone = {
+        "os_ca_certificates": [{"name": "example-company", "state": "absent"}],
+        "os_users": [{"name": "ada", "state": "absent"}],
+        "os_system_users": [{"name": "blog", "state": "absent"}],
+        "os_sudo_rules": [],
+        "os_swap_mb": 0,
+        "os_ntp_servers": [],
+    }
+    done = playbook(gone)
+    assert done.rc == 0, done.output
+    assert not trusted(host)
+    assert not host.user("ada").exists
+    assert not host.user("blog").exists
+    assert host.file("/home/ada").is_directory
+    for path in (SUDOERS, "/etc/systemd/system/swapfile.swap", "/etc/systemd/timesyncd.conf.d/webstack.conf"):
+        assert not host.file(path).exists
+    assert playbook(gone).changed == 0
+    host.check_output("rm -rf /home/ada")
+    assert playbook().rc == 0
+    assert playbook(check=True).changed == 0
+
+
+def test_sudo_rules_that_visudo_refuses_leave_the_old_ones(host, playbook):
+    before = host.file(SUDOERS).content_string
+    run = playbook({"os_sudo_rules": ["ada ALL=(root NOPASSWD ALL"]})
+    assert run.rc != 0
+    assert "visudo" in run.output
+    assert "syntax error" in run.output
+    assert "The old configuration is in place" in run.output
+    assert host.file(SUDOERS).content_string == before
+    assert host.check_output("runuser -u deploy -- sudo -n id -u") == "0"
+    assert host.check_output("runuser -u ada -- sudo -n id -u") == "0"
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"os_timezone": "Europe/Nowhere"}, "os_timezone: this host knows the time zone Europe/Nowhere: this does not hold"),
+        ({"os_timezone": "../../etc/passwd"}, "os_timezone: ../../etc/passwd is no time zone"),
+        ({"os_locale": "xx_YY.UTF-8"}, "this host knows the locale xx_YY.UTF-8: this does not hold"),
+        ({"os_users": [{"name": "ada", "keys": ["ssh-ed25519 AAAAnokey ada"]}]}, "os_users: ada: key 1 (ssh-ed25519 AAAAnokey ada...)"),
+        ({"os_users": [{"name": "ada", "sudo": "maybe"}]}, "os_users: ada: sudo is true, false or nopasswd, not maybe"),
+        ({"os_users": [{"name": "Ada Lovelace"}]}, "the name Ada Lovelace: use a-z"),
+        ({"os_users": [{"name": "ada", "shel": "/bin/sh"}]}, "shel"),
+        ({"os_ca_certificates": [{"name": "x", "content": "no certificate"}]}, "os_ca_certificates: x: content must hold one certificate"),
+        ({"os_hostname": "bad_name"}, "os_hostname: bad_name is no host name"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_named_before_anything_changes(host, playbook, variables, message):
+    run = playbook(variables)
+    assert run.rc != 0
+    assert run.changed == 0
+    assert message in run.output
+    assert host.file(KEYS).content_string.endswith(f"\n{KEY}\n")
+
+
+def test_a_kernel_setting_that_cannot_be(host, playbook):
+    run = playbook({"os_sysctl": {"net.core.somaxconn": 8192, "net.ipv4.ip_default_ttl": "many"}})
+    assert run.rc != 0
+    assert "net.ipv4.ip_default_ttl = many: the kernel refuses this value" in run.output
+    assert playbook().rc == 0
