@@ -45,11 +45,11 @@ def _plain(text: str) -> str:
 
 
 def defaults(role: str, options: dict[str, Any]) -> str:
-    """The defaults file: every option that has a default, with its description."""
+    """The defaults file: every option that need not be given, with its description."""
     parts = ["---", f"# Defaults of webstack.django.{role}. Made by tools/spec.py from meta/argument_specs.yml."]
     for name, option in options.items():
         comment = textwrap.wrap(_text(option["description"]), 108)
-        body = _dump({name: option["default"]}).rstrip() if "default" in option else f"# {name}:"
+        body = f"# {name}:" if option.get("required") else _dump({name: option.get("default")}).rstrip()
         parts.append("\n".join(["", *(f"# {line}" for line in comment), body]))
     return "\n".join(parts) + "\n"
 
