@@ -1,0 +1,186 @@
+# Copyright: webstack.django maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Switch to a prepared release, and back where it does not serve."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any, Dict, List, Optional
+
+from ansible_collections.webstack.django.plugins.module_utils.release import configure, files, running, static
+from ansible_collections.webstack.django.plugins.module_utils.release.commands import (
+    PATH,
+    account,
+    run,
+)
+from ansible_collections.webstack.django.plugins.module_utils.release.prepare import prepared
+from ansible_collections.webstack.django.plugins.module_utils.release.site import Site
+
+_COMMAND = {"PATH": PATH, "LANG": "C.UTF-8", "HOME": "/root"}
+
+
+class Activation:
+    """One site on its way from the release that serves to the wanted one."""
+
+    def __init__(self, site: Site, sources: Dict[str, str], check_mode: bool) -> None:
+        self.site = site
+        self.check_mode = check_mode
+        self.sources = sources
+        self.began = time.time()
+        self.actions: List[str] = []
+        self.digest = site.digest(configure.overlay_files(site, sources))
+        self.units = running.units(site)
+
+    def _say(self, words: str) -> None:
+        self.actions.append("%s: %s" % (self.site.name, words))
+
+    def run(self) -> List[str]:
+        """Do all of it; returns what was done."""
+        site = self.site
+        if self.check_mode and not prepared(site, self.sources):
+            self._say("switch to release %s" % site.release_id)
+            return self.actions
+        serving = _target(site.current)
+        switch = serving != site.release_id
+        others = [name for name in static.kept(site) if name != site.release_id]
+        self.actions += static.publish(site, [site.release_id, *others], self.check_mode)
+        if switch:
+            self._say("switch to release %s" % site.release_id)
+            if not self.check_mode:
+                self._switch(serving)
+        reasons = self._stale()
+        known = files.state(site.release).get("activated")
+        other_managers = len(self.units) == 0 and known != self.digest
+        restart = bool(reasons) or switch or (other_managers and bool(site["activate"]))
+        if restart and self._can_restart():
+            self._say("restart (%s)" % ("; ".join(reasons) or "new release"))
+        if self.check_mode:
+            if not restart and running.unhealthy(site, self.units, patience=2):
+                self._say("restart, since the site does not answer")
+            return self.actions
+        problem = self._restart() if restart else None
+        problem = problem or running.unhealthy(site, self.units, None if restart else 5)
+        if problem and not restart and self._can_restart():
+            self._say("restart (%s)" % problem)
+            problem = self._restart() or running.unhealthy(site, self.units)
+        problem = problem or next(iter(self._stale()), None)
+        if problem:
+            self._back(problem, switched=switch or known is None)
+        gid = account(site).pw_gid
+        if known != self.digest:
+            # Written last: a run that dies before this tries the release again.
+            files.update_state(site.release, gid, activated=self.digest, activated_at=time.time(), bad=None)
+        return self.actions
+
+    def _switch(self, serving: Optional[str]) -> None:
+        site = self.site
+        if serving and files.state(os.path.join(site.releases, serving)).get("activated"):
+            files.link(os.path.join("releases", serving), site.path("previous"))
+        files.link(os.path.join("releases", site.release_id), site.current)
+
+    def _stale(self) -> List[str]:
+        site = self.site
+        wanted = {**site.variables, **configure.release_environment(site, self.digest)}
+        paths = [site.current, site.environment_path, os.path.join(site.release, "env")]
+        found = []
+        for unit in self.units:
+            unit.read()
+            reason = unit.stale(wanted, paths)
+            if reason:
+                found.append(reason)
+        return found
+
+    def _can_restart(self) -> bool:
+        """Without the units there is nothing to restart: the role is used by itself."""
+        return bool(self.site["activate"]) and (bool(self.units) or not self._systemd_only())
+
+    def _systemd_only(self) -> bool:
+        return all(os.path.basename(argv[0]) == "systemctl" for argv in self.site["activate"])
+
+    def _restart(self) -> Optional[str]:
+        """Run the commands that bring the release into the processes; what went wrong, or None."""
+        if not self._can_restart():
+            return None
+        known = {unit.name for unit in self.units}
+        for argv in self.site["activate"]:
+            if os.path.basename(argv[0]) == "systemctl":
+                named = {word for word in argv[2:] if not word.startswith("-")}
+                if not named & known:
+                    continue
+            done = run(self.site, list(argv), "/", _COMMAND, as_root=True)
+            if done.status:
+                return "`%s` failed with status %d" % (" ".join(argv), done.status)
+        return None
+
+    def _journal(self) -> str:
+        words = [one for unit in self.units for one in [unit.journal(self.began)] if one]
+        return "\nIts journal says last:\n" + "\n".join(words) if words else ""
+
+    def _back(self, problem: str, switched: bool) -> None:
+        """Put the previous release back, and fail."""
+        site = self.site
+        journal = self._journal()
+        text = "release %s does not serve: %s.%s" % (site.release_id, problem, journal)
+        if not switched:
+            raise site.error(
+                "activate",
+                text,
+                "this release served before: look at what changed since (env, database, files of the site)",
+            )
+        gid = account(site).pw_gid
+        previous = _target(site.path("previous"))
+        if previous and previous != site.release_id and files.load(os.path.join(site.releases, previous)):
+            bad = {"config": self.digest, "reason": site.mask(problem), "time": int(time.time())}
+            files.update_state(site.release, gid, bad=bad, activated=None)
+            files.link(os.path.join("releases", previous), site.current)
+            static.publish(site, [previous, *[one for one in static.kept(site) if one != previous]], check_mode=False)
+            back = self._restart() or running.unhealthy(site, self.units)
+            state = "does not answer either: " + back if back else "serves again"
+            raise site.error(
+                "activate",
+                "%s\nThe previous release %s %s." % (text, previous, state),
+                "correct the project and deploy again; the same release is refused until its code or configuration changes "
+                "(django_app_retry: true tries it again)",
+            )
+        for unit in self.units:
+            run(site, ["systemctl", "stop", "--", unit.name], "/", _COMMAND, as_root=True)
+        files.remove(site.current)
+        raise site.error(
+            "activate", "%s\nThere is no earlier release to go back to." % text, "correct the cause and run this again"
+        )
+
+
+def _target(link: str) -> Optional[str]:
+    found = files.link_target(link)
+    return os.path.basename(found.rstrip("/")) if found else None
+
+
+def refused(site: Site, sources: Dict[str, str]) -> Optional[Dict[str, Any]]:
+    """The note about a release that did not serve with this very configuration."""
+    bad = files.state(site.release).get("bad")
+    digest = site.digest(configure.overlay_files(site, sources))
+    return bad if isinstance(bad, dict) and bad.get("config") == digest else None
+
+
+def prune(site: Site, check_mode: bool) -> List[str]:
+    """Remove releases beyond the number to keep, half-built ones, and static files that nobody has any more."""
+    if not os.path.isdir(site.releases):
+        return []
+    needed = {site.release_id, _target(site.current), _target(site.path("previous"))}
+    order = static.kept(site)
+    good = [name for name in order if not files.state(os.path.join(site.releases, name)).get("bad")]
+    keep = {name for name in needed if name} | set(good[: int(site["keep_releases"])])
+    for name in good[::-1]:
+        if len(keep & set(good)) <= int(site["keep_releases"]):
+            break
+        if name not in needed:
+            keep.discard(name)
+    actions = []
+    for name in sorted(os.listdir(site.releases)):
+        if name not in keep:
+            actions.append("%s: remove release %s" % (site.name, name))
+            if not check_mode:
+                files.remove(os.path.join(site.releases, name))
+    remaining = [name for name in order if name in keep]
+    return actions + static.publish(site, remaining, check_mode, prune=True)

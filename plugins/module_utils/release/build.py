@@ -1,0 +1,71 @@
+# Copyright: webstack.django maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Build a fetched release: environment, build commands, byte code; release.json is written last."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Dict, List
+
+from ansible_collections.webstack.django.plugins.module_utils.release import configure, files, packages
+from ansible_collections.webstack.django.plugins.module_utils.release.commands import (
+    account,
+    base_environment,
+    build_environment,
+    check,
+    run,
+)
+from ansible_collections.webstack.django.plugins.module_utils.release.dependencies import Builder
+from ansible_collections.webstack.django.plugins.module_utils.release.site import Site, command
+
+_FAILED = "run it by hand in a checkout of the same commit; `build` of the site names the command and its directory"
+
+
+def build(site: Site, overlay: Dict[str, str]) -> List[str]:
+    """Build a release; on any failure nothing of it remains."""
+    began = time.monotonic()
+    try:
+        return _build(site, overlay, began)
+    except OSError as error:
+        raise site.error("build", "%s" % error, "the old release keeps serving; free some space or repair the disk") from error
+    finally:
+        if files.load(site.release).get("id") != site.release_id:
+            files.remove(site.release)
+
+
+def _build(site: Site, overlay: Dict[str, str], began: float) -> List[str]:
+    gid = account(site).pw_gid
+    builder = Builder(site)
+    interpreter, version = builder.interpreter()
+    os.mkdir(site.venv, 0o750)
+    os.chown(site.venv, account(site).pw_uid, gid)
+    # Build commands may need the files, links and directories that the settings need.
+    configure.apply(site, overlay, check_mode=False)
+    with packages.present(site) as notes:
+        builder.install(interpreter)
+        _commands(site)
+    run(site, [site.python, "-m", "compileall", "-q", "-j", "0", site.code], site.code, {})
+    run(site, [site.python, "-m", "compileall", "-q", "-j", "0", site.venv], site.venv, {})
+    configure.seal(site)
+    files.seal(site.venv, gid)
+    configure.store_release(site, python=version, built=int(time.time()))
+    words = "%s: built release %s with Python %s and %s in %d s" % (
+        site.name,
+        site.release_id,
+        version,
+        site["dependencies"]["file"] or site["source"]["package"] or "no dependency file",
+        time.monotonic() - began,
+    )
+    return [words] + ["%s: note: %s" % (site.name, note) for note in builder.notes + notes]
+
+
+def _commands(site: Site) -> None:
+    environment = build_environment(site)
+    own = {**base_environment(site), **site.variables, **configure.release_environment(site, "")}
+    environment = {**own, **environment}
+    environment["PATH"] = os.path.join(site.venv, "bin") + ":" + environment["PATH"]
+    for item in site["build"]:
+        one = command(item)
+        directory = os.path.join(site.code, one["dir"])
+        check(site, "build", ["/bin/sh", "-c", one["run"]], directory, environment, _FAILED)

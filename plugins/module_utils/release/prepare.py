@@ -1,0 +1,214 @@
+# Copyright: webstack.django maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Prepare a built release: checks, static files, migrations. Nothing that serves is touched."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import time
+from typing import Any, Dict, List, Tuple
+from urllib.parse import urlsplit
+
+from ansible_collections.webstack.django.plugins.module_utils.release import configure, files
+from ansible_collections.webstack.django.plugins.module_utils.release.commands import account, failed
+from ansible_collections.webstack.django.plugins.module_utils.release.project import Project
+from ansible_collections.webstack.django.plugins.module_utils.release.site import Site, command
+
+_KEEPS = "The old release keeps serving."
+
+
+def wanted_state(site: Site, sources: Dict[str, str]) -> str:
+    """The name of the configuration that a release has to be prepared for."""
+    return site.digest(configure.overlay_files(site, sources))
+
+
+def prepared(site: Site, sources: Dict[str, str]) -> bool:
+    """Whether this release went through all of it with this configuration."""
+    return bool(files.state(site.release).get("prepared") == wanted_state(site, sources))
+
+
+def prepare(site: Site, sources: Dict[str, str], check_mode: bool) -> Tuple[List[str], List[str]]:
+    """Make a release ready to serve; returns what was done, and warnings."""
+    actions = configure.apply(site, sources, check_mode)
+    again = not prepared(site, sources)
+    if check_mode and again:
+        return [*actions, "%s: check, collect static files and migrate for release %s" % (site.name, site.release_id)], []
+    project = Project(site)
+    if not again:
+        if site["migrate"]:
+            actions += _migrate(site, project, check_mode, again=False)
+        return actions, []
+    gid = account(site).pw_gid
+    settings = project.settings()
+    warnings = _check(site, project)
+    try:
+        configure.open_code(site)
+        settings = _media_inside(site, settings, actions)
+        for step in site["order"]:
+            if step == "collectstatic":
+                actions += _collect(site, project, settings)
+            elif site["migrate"]:
+                actions += _migrate(site, project, check_mode, again=True)
+    finally:
+        configure.seal(site)
+    files.update_state(site.release, gid, prepared=wanted_state(site, sources), static_root=_root(site, settings))
+    return actions, warnings
+
+
+def _check(site: Site, project: Project) -> List[str]:
+    """``check --deploy``; errors stop the deployment, warnings are passed on."""
+    done = project.manage("check", "--deploy")
+    if done.status:
+        raise failed(
+            site, "check", ["manage.py", "check", "--deploy"], done, "correct the project and deploy again. " + _KEEPS
+        )
+    if "System check identified no issues" in done.text:
+        return []
+    found = re.findall(r"^\S*: \([\w.]+\) .*$", done.text, re.MULTILINE)
+    return [site.mask("site %s: check --deploy: %s" % (site.name, one)) for one in found]
+
+
+# Static files ------------------------------------------------------------------------------------
+
+
+def _root(site: Site, settings: Dict[str, Any]) -> str:
+    """Where this release's static files are; empty where the project keeps them elsewhere."""
+    if not site["collectstatic"] or "collectstatic" not in settings["commands"]:
+        return ""
+    if urlsplit(settings["static_url"] or "").netloc:
+        return ""
+    return str(settings["static_root"] or "")
+
+
+def _collect(site: Site, project: Project, settings: Dict[str, Any]) -> List[str]:
+    wanted = site["collectstatic"]
+    if not wanted:
+        return []
+    commands = site["commands"]
+    if wanted is True and "collectstatic" not in settings["commands"]:
+        return ["%s: no static files, since django.contrib.staticfiles is not installed" % site.name]
+    root = _root(site, settings)
+    if wanted is True and not root and not urlsplit(settings["static_url"] or "").netloc:
+        raise site.error(
+            "collectstatic", "STATIC_ROOT is not set", "let settings_overlay set it, or turn it off: collectstatic: false"
+        )
+    if root:
+        _writable(site, root)
+        _same_url(site, settings)
+    for item in commands["before_collectstatic"]:
+        project.line("before_collectstatic", item)
+    if wanted is True:
+        advice = "correct the static files of the project. " + _KEEPS
+        project.must("collectstatic", "collectstatic", "--noinput", "--verbosity=0", advice=advice)
+    else:
+        project.line("collectstatic", wanted)
+    for item in commands["after_collectstatic"]:
+        project.line("after_collectstatic", item)
+    if root and os.path.isdir(root):
+        files.seal(root, account(site).pw_gid, readable=True)
+    return ["%s: collect static files for release %s" % (site.name, site.release_id)]
+
+
+def _writable(site: Site, root: str) -> None:
+    """Make STATIC_ROOT the site's own until the files are there."""
+    user = account(site)
+    if root.startswith(site.root + os.sep):
+        try:
+            files.make_directories(root, site.root, user.pw_uid, user.pw_gid)
+        except ValueError as error:
+            raise site.error("collectstatic", "STATIC_ROOT: %s" % error, "set static.root of the site") from error
+    elif not os.path.isdir(root):
+        os.makedirs(os.path.dirname(root), 0o755, exist_ok=True)
+        os.mkdir(root, 0o755)
+    elif os.path.realpath(root) in ("/", "/etc", "/usr", "/var", "/home", "/srv", "/opt", "/root", "/tmp"):
+        raise site.error("collectstatic", "STATIC_ROOT is %s" % root, "set static.root of the site")
+    files.give(root, user.pw_uid, user.pw_gid)
+
+
+def _same_url(site: Site, settings: Dict[str, Any]) -> None:
+    """The web server serves the path that the project's pages use."""
+    found = "/" + urlsplit(settings["static_url"] or "").path.strip("/") + "/"
+    wanted = site["static"]["url"]
+    if found != wanted:
+        raise site.error(
+            "collectstatic",
+            "the project's STATIC_URL is %s, and the web server would serve %s" % (found, wanted),
+            "set static.url of the site: static: {url: %s}" % found,
+        )
+
+
+def _media_inside(site: Site, settings: Dict[str, Any], actions: List[str]) -> Dict[str, Any]:
+    """Uploads that a project keeps in its checkout would be lost with the release: keep them outside."""
+    root = settings["media_root"]
+    if not root or not os.path.normpath(root).startswith(site.code + os.sep):
+        return settings
+    if os.path.islink(root) or files.inside(root, site.path("shared")):
+        return settings
+    target = site.media_root
+    if not target.startswith(site.path("shared") + os.sep):
+        return settings
+    user = account(site)
+    if os.path.isdir(root):
+        _merge(root, target, user.pw_uid, user.pw_gid)
+        files.remove(root)
+    files.make_directories(os.path.dirname(root), site.code, user.pw_uid, user.pw_gid)
+    files.link(target, root)
+    actions.append("%s: MEDIA_ROOT lies in the checkout, and is a link to %s now" % (site.name, target))
+    return settings
+
+
+def _merge(source: str, target: str, uid: int, gid: int) -> None:
+    """Move what is not there yet."""
+    for name in os.listdir(source):
+        if not os.path.lexists(os.path.join(target, name)):
+            os.rename(os.path.join(source, name), os.path.join(target, name))
+    files.give(target, uid, os.stat(target).st_gid)
+
+
+# Migrations --------------------------------------------------------------------------------------
+
+
+def _migrate(site: Site, project: Project, check_mode: bool, again: bool) -> List[str]:
+    """Migrate once; the commands around it run for every release, and whenever something was to migrate."""
+    pending = project.pending()
+    actions: List[str] = []
+    if pending or again:
+        if check_mode:
+            return ["%s: migrate %s" % (site.name, ", ".join(pending or []))]
+        for item in site["commands"]["before_migrate"]:
+            project.line("before_migrate", item)
+        if pending:
+            project.must(
+                "migrate",
+                "migrate",
+                "--noinput",
+                "--verbosity=1",
+                advice="correct the migration and deploy again; what had been applied before it stays applied. " + _KEEPS,
+            )
+            actions.append("%s: migrate %s" % (site.name, _short(pending)))
+        for item in site["commands"]["after_migrate"]:
+            project.line("after_migrate", item)
+    return actions + _once(site, project, check_mode)
+
+
+def _short(names: List[str]) -> str:
+    return ", ".join(names[:5]) + (" and %d more" % (len(names) - 5) if len(names) > 5 else "")
+
+
+def _once(site: Site, project: Project, check_mode: bool) -> List[str]:
+    """Commands for the first deployment; each has a marker that is written when it has succeeded."""
+    actions = []
+    directory = site.path("shared", ".webstack")
+    for item in site["commands"]["once"]:
+        one = command(item)
+        name = hashlib.sha256(("%(dir)s:%(run)s" % one).encode()).hexdigest()[:16]
+        marker = os.path.join(directory, "once-" + name)
+        if os.path.exists(marker):
+            continue
+        actions.append("%s: run once: %s" % (site.name, site.mask(one["run"])))
+        if not check_mode:
+            project.line("once", item)
+            files.write(marker, "%s %s\n" % (time.strftime("%Y-%m-%d"), site.mask(one["run"])), mode=0o644)
+    return actions

@@ -1,0 +1,145 @@
+# Copyright: webstack.django maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Talk to the project: management commands, and questions that its settings answer."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from typing import Any, Dict, List, Optional
+
+from ansible_collections.webstack.django.plugins.module_utils.release import configure
+from ansible_collections.webstack.django.plugins.module_utils.release.commands import (
+    Result,
+    base_environment,
+    failed,
+    run,
+)
+from ansible_collections.webstack.django.plugins.module_utils.release.site import Site, command
+
+# Settings print what they like at import: the answer stands between marks.
+_MARK = "webstack-answer:"
+_SETTINGS = """
+import json, django
+from django.conf import settings
+from django.core.management import get_commands
+def text(value):
+    return None if value is None else str(value)
+database = settings.DATABASES.get("default", {})
+answer = {
+    "django": django.get_version(),
+    "debug": bool(settings.DEBUG),
+    "static_url": text(settings.STATIC_URL),
+    "static_root": text(settings.STATIC_ROOT),
+    "media_root": text(settings.MEDIA_ROOT),
+    "engine": text(database.get("ENGINE")),
+    "database": text(database.get("NAME")),
+    "commands": sorted(get_commands()),
+}
+"""
+_MIGRATIONS = """
+import json
+from django.db import connections
+from django.db.migrations.executor import MigrationExecutor
+answer = {"pending": None}
+connection = connections["default"]
+if connection.settings_dict["ENGINE"] != "django.db.backends.dummy":
+    executor = MigrationExecutor(connection)
+    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    answer = {"pending": ["%s.%s" % (one.app_label, one.name) for one, _backwards in plan]}
+"""
+_PRINT = "\nprint('\\n" + _MARK + "' + json.dumps(answer), flush=True)\n"
+
+
+def environment(site: Site) -> Dict[str, str]:
+    """What the web process has as well."""
+    digest = site.digest(configure.overlay_files(site, _sources(site)))
+    result = {**base_environment(site), **site.variables, **configure.release_environment(site, digest)}
+    result["PATH"] = os.path.join(site.venv, "bin") + ":" + result["PATH"]
+    return result
+
+
+def _sources(site: Site) -> Dict[str, str]:
+    return dict(site.data.get("overlay_sources") or {})
+
+
+class Project:
+    """The project of a built release."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.environment = environment(site)
+        self._commands: List[str] = []
+
+    def manage(self, *words: str) -> Result:
+        """Run a management command as the site's user."""
+        return run(self.site, [*configure.manage_command(self.site), *words], self.site.project, self.environment)
+
+    def must(self, step: str, *words: str, advice: str) -> Result:
+        """Run a management command that has to succeed."""
+        done = self.manage(*words)
+        if done.status:
+            raise failed(self.site, step, ["manage.py", *words], done, advice)
+        return done
+
+    def line(self, step: str, item: Any) -> Result:
+        """A command line of the user: a management command by its name, or else a program."""
+        one = command(item)
+        words = shlex.split(one["run"])
+        if words and words[0] in self._known():
+            argv = [*configure.manage_command(self.site), *words]
+            directory = self.site.project
+        else:
+            argv = ["/bin/sh", "-c", one["run"]]
+            directory = os.path.join(self.site.code, one["dir"]) if one["dir"] else self.site.project
+        done = run(self.site, argv, directory, self.environment)
+        if done.status:
+            advice = "try it on the host with `webstack-manage %s ...`; the old release keeps serving" % self.site.name
+            raise failed(self.site, step, [one["run"]], done, advice)
+        return done
+
+    def _known(self) -> List[str]:
+        if not self._commands:
+            self._commands = self.settings()["commands"]
+        return self._commands
+
+    def _ask(self, code: str, step: str, advice: str) -> Dict[str, Any]:
+        words = ["shell", "-c", code + _PRINT]
+        done = self.manage(*words)
+        answer = _answer(done.text)
+        if done.status or answer is None:
+            raise failed(self.site, step, ["manage.py", "shell", "-c", "..."], done, advice)
+        return answer
+
+    def settings(self) -> Dict[str, Any]:
+        """What the settings come to; also the proof that they can be imported."""
+        found = self._ask(
+            _SETTINGS,
+            "settings",
+            "the settings cannot be imported as the site's user: a variable may be missing in `env`, a file in `files`, a "
+            "directory in `directories`, or a package in `dependencies`",
+        )
+        self._commands = found["commands"]
+        return found
+
+    def pending(self) -> Optional[List[str]]:
+        """Migrations that the database lacks; None where the project has no database."""
+        found = self._ask(
+            _MIGRATIONS,
+            "migrate",
+            "check that the database answers: `webstack-manage %s dbshell`, and `database` of the site" % self.site.name,
+        )
+        pending = found["pending"]
+        return None if pending is None else [str(one) for one in pending]
+
+
+def _answer(text: str) -> Optional[Dict[str, Any]]:
+    for line in reversed(text.splitlines()):
+        if line.startswith(_MARK):
+            try:
+                found = json.loads(line[len(_MARK) :])
+            except ValueError:
+                return None
+            return found if isinstance(found, dict) else None
+    return None

@@ -1,0 +1,266 @@
+# Copyright: webstack.django maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""One site of ``django_app_sites`` with its defaults, paths, environment and secrets."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import os
+import re
+from typing import Any, Dict, List, Optional, Union
+
+# What an item may leave out; the same as in roles/django_app/meta/argument_specs.yml.
+DEFAULTS: Dict[str, Any] = {
+    "state": "present",
+    "purge": False,
+    "user": None,
+    "group": None,
+    "root": None,
+    "source": {
+        "kind": "path",
+        "repo": None,
+        "version": None,
+        "commit": "",
+        "archive": None,
+        "package": None,
+        "fetch": "controller",
+    },
+    "release_id": None,
+    "project_dir": None,
+    "settings": None,
+    "wsgi": None,
+    "manage": None,
+    "settings_overlay": True,
+    "python": None,
+    "dependencies": {"tool": None, "file": None, "directory": "", "groups": [], "extras": [], "add": []},
+    "packages": {"build": [], "run": []},
+    "env": {},
+    "files": [],
+    "build": [],
+    "commands": {
+        "before_collectstatic": [],
+        "after_collectstatic": [],
+        "before_migrate": [],
+        "after_migrate": [],
+        "once": [],
+    },
+    "collectstatic": True,
+    "migrate": True,
+    "order": ["collectstatic", "migrate"],
+    "shared": [],
+    "directories": [],
+    "static": {"url": "/static/", "root": None},
+    "media": {"url": "/media/", "root": None},
+    "database": None,
+    "cache": None,
+    "broker": None,
+    "domains": [],
+    "allowed_hosts": None,
+    "trusted_origins": None,
+    "secret_key": None,
+    "activate": [],
+    "health": None,
+    "keep_releases": 5,
+}
+HEALTH = {"socket": None, "address": None, "host": None, "path": "/", "status": [], "timeout": 60}
+_SECRET_NAME = re.compile(r"KEY|SECRET|PASS|TOKEN|CREDENTIAL|URL|DSN|URI|AUTH", re.IGNORECASE)
+_URL_PASSWORD = re.compile(r"(\w+://[^/@\s:]*:)[^/@\s]+@")
+
+
+class ReleaseError(Exception):
+    """What went wrong, in words for the user: site, step, what happened, what to do."""
+
+
+def _merge(defaults: Dict[str, Any], given: Dict[str, Any]) -> Dict[str, Any]:
+    result = copy.deepcopy(defaults)
+    for key, value in given.items():
+        if isinstance(result.get(key), dict) and isinstance(value, dict) and key != "env":
+            result[key] = _merge(result[key], value)
+        elif value is not None:
+            result[key] = value
+    return result
+
+
+def quote(value: str) -> str:
+    """A value for an EnvironmentFile, which a shell reads in the same way."""
+    return '"%s"' % re.sub(r'(["\\$`])', r"\\\1", value)
+
+
+def environment_file(variables: Dict[str, str], header: str) -> str:
+    """The text of an EnvironmentFile."""
+    return header + "".join("%s=%s\n" % (name, quote(value)) for name, value in sorted(variables.items()))
+
+
+def command(item: Union[str, Dict[str, Any]]) -> Dict[str, str]:
+    """A command as a mapping; a plain text is its line."""
+    if isinstance(item, str):
+        return {"run": item, "dir": ""}
+    return {"run": item["run"], "dir": item.get("dir") or ""}
+
+
+class Site:
+    """A site and where everything of it lies."""
+
+    def __init__(self, given: Dict[str, Any]) -> None:
+        self.data = _merge(DEFAULTS, given)
+        if self.data["health"] is not None:
+            self.data["health"] = _merge(HEALTH, self.data["health"])
+        self.name: str = self.data["name"]
+        self.user: str = self.data["user"] or self.name
+        self.group: str = self.data["group"] or self.user
+        self.root: str = self.data["root"] or "/srv/" + self.name
+        self.release_id: str = self.data["release_id"] or ""
+        # What was detected on this host, kept in release.json (sources that the controller never sees).
+        self.facts: Dict[str, Any] = {}
+
+    def __getitem__(self, key: str) -> Any:
+        if self.data.get(key) is None and key in self.facts:
+            return self.facts[key]
+        return self.data[key]
+
+    def learn(self, facts: Dict[str, Any]) -> None:
+        """Take over what was detected on this host; what the item says wins."""
+        self.facts = facts
+        found = facts.get("dependencies")
+        if found and not self.data["dependencies"]["tool"]:
+            self.data["dependencies"].update(found)
+
+    @property
+    def present(self) -> bool:
+        """Whether the site is to be there."""
+        return bool(self.data["state"] == "present")
+
+    # Paths -------------------------------------------------------------------------------------
+
+    def path(self, *parts: str) -> str:
+        """A path below the site's root."""
+        return os.path.join(self.root, *parts)
+
+    @property
+    def releases(self) -> str:
+        """The directory of all releases."""
+        return self.path("releases")
+
+    @property
+    def release(self) -> str:
+        """The directory of the wanted release."""
+        return os.path.join(self.releases, self.release_id)
+
+    @property
+    def code(self) -> str:
+        """The checkout."""
+        return os.path.join(self.release, "code")
+
+    @property
+    def venv(self) -> str:
+        """The virtual environment."""
+        return os.path.join(self.release, "venv")
+
+    @property
+    def python(self) -> str:
+        """The interpreter of the virtual environment."""
+        return os.path.join(self.venv, "bin", "python")
+
+    @property
+    def project(self) -> str:
+        """The directory of manage.py."""
+        return os.path.normpath(os.path.join(self.code, self["project_dir"] or ""))
+
+    @property
+    def overlay(self) -> str:
+        """The directory of the generated settings."""
+        return os.path.join(self.release, "overlay")
+
+    @property
+    def current(self) -> str:
+        """The link to the release that serves."""
+        return self.path("current")
+
+    @property
+    def cache(self) -> str:
+        """The home of builds."""
+        return os.path.join("/var/cache/webstack", self.name)
+
+    @property
+    def settings_directory(self) -> str:
+        """Where the site's own configuration lies."""
+        return os.path.join("/etc/webstack", self.name)
+
+    @property
+    def environment_path(self) -> str:
+        """The environment of every process."""
+        return os.path.join(self.settings_directory, "env")
+
+    @property
+    def static_root(self) -> str:
+        """Where collectstatic writes when the overlay is on."""
+        root = self["static"]["root"]
+        if not root:
+            return os.path.join(self.release, "static")
+        return root if root.startswith("/") else os.path.join(self.code, root)
+
+    @property
+    def media_root(self) -> str:
+        """Where uploads are kept."""
+        return self["media"]["root"] or self.path("shared", "media")
+
+    # Environment -------------------------------------------------------------------------------
+
+    @property
+    def variables(self) -> Dict[str, str]:
+        """/etc/webstack/<site>/env: the site's variables, and the secrets that the overlay reads."""
+        result = {name: str(value) for name, value in self["env"].items() if value is not None}
+        if self["settings_overlay"]:
+            if self["secret_key"]:
+                result["WEBSTACK_SECRET_KEY"] = self["secret_key"]
+            database = self["database"] or {}
+            if database.get("password") and not str(database.get("host") or "").startswith("/"):
+                result["WEBSTACK_DATABASE_PASSWORD"] = database["password"]
+            if self["cache"]:
+                result["WEBSTACK_CACHE_URL"] = self["cache"]["url"]
+        return result
+
+    @property
+    def allowed_hosts(self) -> List[str]:
+        """Domains as Django takes them."""
+        given = self["allowed_hosts"]
+        return given if given is not None else [re.sub(r"^\*\.", ".", one) for one in self["domains"]]
+
+    @property
+    def trusted_origins(self) -> List[str]:
+        """Domains as CSRF_TRUSTED_ORIGINS takes them."""
+        given = self["trusted_origins"]
+        return given if given is not None else ["https://" + one for one in self["domains"]]
+
+    def digest(self, overlay: Dict[str, str]) -> str:
+        """A name for everything that configures a built release; processes carry it in their environment."""
+        keys = ("files", "commands", "collectstatic", "order", "shared", "directories", "static", "media")
+        parts = [self.variables, overlay, {key: self[key] for key in keys}]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+    # Secrets -----------------------------------------------------------------------------------
+
+    def secrets(self) -> List[str]:
+        """Texts that must never be shown, the long ones first."""
+        found = [self["secret_key"], (self["database"] or {}).get("password")]
+        found += [(self[key] or {}).get("url") for key in ("database", "cache", "broker")]
+        found += [value for name, value in self["env"].items() if _SECRET_NAME.search(name)]
+        return sorted({str(one) for one in found if one and len(str(one)) >= 8}, key=len, reverse=True)
+
+    def mask(self, text: str) -> str:
+        """A text without secrets."""
+        for secret in self.secrets():
+            if "://" in secret:
+                # An address without a password is no secret, and often what explains a failure.
+                found = _URL_PASSWORD.search(secret)
+                if found is None:
+                    continue
+            text = text.replace(secret, "********")
+        return _URL_PASSWORD.sub(r"\1********@", text)
+
+    def error(self, step: str, text: str, advice: Optional[str] = None) -> ReleaseError:
+        """An error in the form that all steps use."""
+        words = "site %s, %s: %s" % (self.name, step, text.rstrip())
+        return ReleaseError(self.mask(words + ("\nWhat to do: " + advice if advice else "")))

@@ -1,0 +1,120 @@
+# Copyright: webstack.django maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The public directory: static files of all kept releases, as hard links, so that old pages keep their assets."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import Dict, List, Tuple
+
+from ansible_collections.webstack.django.plugins.module_utils.release import files
+from ansible_collections.webstack.django.plugins.module_utils.release.site import Site
+
+_PRIVATE = frozenset({"staticfiles.json"})  # the manifest: of use to the application only
+
+
+def kept(site: Site) -> List[str]:
+    """Names of the built releases, the newest activated first, the one that serves before all."""
+    serving = os.path.basename(files.link_target(site.current) or "")
+    found = []
+    for name in sorted(os.listdir(site.releases)) if os.path.isdir(site.releases) else []:
+        directory = os.path.join(site.releases, name)
+        known = files.load(directory)
+        if known.get("id") == name:
+            when = files.state(directory).get("activated_at") or known.get("built") or 0
+            found.append((name == serving, when, name))
+    return [name for _serving, _when, name in sorted(found, reverse=True)]
+
+
+def _tree(top: str) -> Dict[str, Tuple[int, int]]:
+    """Device and inode of every file of a tree."""
+    found = {}
+    for base, directories, names in os.walk(top):
+        directories.sort()
+        for name in names:
+            path = os.path.join(base, name)
+            info = os.lstat(path)
+            if stat.S_ISREG(info.st_mode):
+                found[os.path.relpath(path, top)] = (info.st_dev, info.st_ino)
+    return found
+
+
+def _wanted(site: Site, releases: List[str]) -> Dict[str, str]:
+    """Path in the public directory, and the file of a release that it is; earlier releases in the list win."""
+    result: Dict[str, str] = {}
+    for name in releases:
+        directory = os.path.join(site.releases, name)
+        root = files.state(directory).get("static_root") or ""
+        if not root or not os.path.isdir(root):
+            continue
+        for path in _tree(root):
+            if path not in _PRIVATE:
+                result.setdefault(path, os.path.join(root, path))
+    return result
+
+
+def publish(site: Site, releases: List[str], check_mode: bool, prune: bool = False) -> List[str]:
+    """Make the public directory the union of releases; only ``prune`` takes files away."""
+    top = os.path.join(site.path("public"), site["static"]["url"].strip("/"))
+    wanted = _wanted(site, releases)
+    there = _tree(top) if os.path.isdir(top) else {}
+    made = 0
+    for path, source in wanted.items():
+        info = os.stat(source)
+        if there.get(path) == (info.st_dev, info.st_ino) or (path in there and _copied(source, os.path.join(top, path))):
+            continue
+        made += 1
+        if not check_mode:
+            _replace(source, os.path.join(top, path))
+    gone = sorted(set(there) - set(wanted)) if prune else []
+    if not check_mode:
+        for path in gone:
+            os.unlink(os.path.join(top, path))
+        if gone:
+            _remove_empty(top)
+    actions = []
+    if made:
+        actions.append("%s: publish %d static files" % (site.name, made))
+    if gone:
+        actions.append("%s: remove %d static files that no kept release has" % (site.name, len(gone)))
+    return actions
+
+
+def _copied(source: str, target: str) -> bool:
+    """Whether a file that could not be linked (another file system) is a copy."""
+    one, other = os.stat(source), os.stat(target)
+    if one.st_dev == other.st_dev:
+        return False
+    return (one.st_size, int(one.st_mtime)) == (other.st_size, int(other.st_mtime))
+
+
+def _replace(source: str, target: str) -> None:
+    """Put a file in place in one step."""
+    directory = os.path.dirname(target)
+    os.makedirs(directory, 0o755, exist_ok=True)
+    temporary = os.path.join(directory, ".webstack-%d" % os.getpid())
+    if os.path.lexists(temporary):
+        os.unlink(temporary)
+    try:
+        os.link(source, temporary)
+    except OSError:
+        with open(source, "rb") as read, open(temporary, "xb") as write:
+            write.write(read.read())
+        info = os.stat(source)
+        os.chmod(temporary, 0o644)
+        os.utime(temporary, ns=(info.st_atime_ns, info.st_mtime_ns))
+    if os.path.isdir(target) and not os.path.islink(target):
+        files.remove(target)
+    os.rename(temporary, target)
+    # A rename of one link over another of the same file does nothing.
+    if os.path.lexists(temporary):
+        os.unlink(temporary)
+
+
+def _remove_empty(top: str) -> None:
+    for base, directories, names in os.walk(top, topdown=False):
+        if base != top and not directories and not names:
+            os.rmdir(base)
+        elif base != top and not os.listdir(base):
+            os.rmdir(base)

@@ -1,0 +1,174 @@
+# Copyright: webstack.django maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What production needs beyond a project's own settings; called by the generated webstack_settings."""
+
+import importlib.util
+import os
+
+# Tools for development that a project may list while its DEBUG is true, and not install in production.
+_DEVELOPMENT = frozenset(
+    "debug_toolbar django_browser_reload django_extensions django_watchfiles livereload nplusone query_inspector "
+    "silk template_profiler_panel zeal".split()
+)
+_ENGINES = {"postgresql": "django.db.backends.postgresql", "mysql": "django.db.backends.mysql"}
+_FAMILIES = {"postgresql": ("postg", "psql"), "mysql": ("mysql", "mariadb")}
+_LOCAL_CACHES = ("", "locmem.LocMemCache", "dummy.DummyCache", "filebased.FileBasedCache", "db.DatabaseCache")
+_PLAIN_STORAGE = "django.contrib.staticfiles.storage.StaticFilesStorage"
+_STORAGE = "webstack_static.TolerantManifestStorage"
+_SESSIONS_IN_DATABASE = "django.contrib.sessions.backends.db"
+
+
+def apply(settings, site, version=None):
+    """Change a settings module's names in place.
+
+    `site` holds what differs between sites (see webstack_settings.py); secrets come from the environment.
+    """
+    if version is None:
+        from django import VERSION as version
+    _development(settings)
+    _requests(settings, site)
+    _database(settings, site, version)
+    _cache(settings, site, version)
+    _files(settings, site, version)
+    _logging(settings, site)
+
+
+def _development(settings):
+    was_debug = bool(settings.get("DEBUG"))
+    settings["DEBUG"] = False
+    for engine in settings.get("TEMPLATES") or []:
+        if engine.get("OPTIONS", {}).get("debug"):
+            engine["OPTIONS"]["debug"] = False
+    if was_debug:
+        for name in ("INSTALLED_APPS", "MIDDLEWARE"):
+            listed = settings.get(name)
+            if listed:
+                settings[name] = type(listed)(one for one in listed if not _lacking(one))
+
+
+def _lacking(dotted):
+    """Whether this is part of a development tool that is not installed here."""
+    package = dotted.split(".")[0]
+    return package in _DEVELOPMENT and importlib.util.find_spec(package) is None
+
+
+def _requests(settings, site):
+    if site["secret_key"]:
+        settings["SECRET_KEY"] = os.environ["WEBSTACK_SECRET_KEY"]
+    settings["ALLOWED_HOSTS"] = list(site["allowed_hosts"])
+    known = list(settings.get("CSRF_TRUSTED_ORIGINS") or [])
+    settings["CSRF_TRUSTED_ORIGINS"] = known + [one for one in site["trusted_origins"] if one not in known]
+    # The web server sets this header, and drops what a client sends under its name.
+    settings["SECURE_PROXY_SSL_HEADER"] = ("HTTP_X_FORWARDED_PROTO", "https")
+    settings["USE_X_FORWARDED_HOST"] = False
+    settings["SESSION_COOKIE_SECURE"] = settings["CSRF_COOKIE_SECURE"] = True
+    name = settings.get("SESSION_COOKIE_NAME", "sessionid")
+    if not name.startswith(("__Secure-", "__Host-")):
+        settings["SESSION_COOKIE_NAME"] = "__Secure-" + name
+    # CSRF_COOKIE_NAME stays: scripts of the project read that cookie by its name (Django's documentation shows how).
+    silenced = list(settings.get("SILENCED_SYSTEM_CHECKS") or [])
+    # HSTS (W004), with its subdomains (W005) and preload (W021), and the redirect to HTTPS (W008) are the web server's.
+    settings["SILENCED_SYSTEM_CHECKS"] = silenced + ["security." + one for one in ("W004", "W005", "W008", "W021")]
+
+
+def _database(settings, site, version):
+    wanted = site["database"]
+    if not wanted:
+        return
+    databases = dict(settings.get("DATABASES") or {})
+    old = databases.get("default") or {}
+    family = wanted["engine"]
+    related = any(word in old.get("ENGINE", "") for word in _FAMILIES[family])
+    gis = old.get("ENGINE", "").startswith("django.contrib.gis") and family == "postgresql"
+    kept = ("ATOMIC_REQUESTS", "AUTOCOMMIT", "CONN_MAX_AGE", "DISABLE_SERVER_SIDE_CURSORS", "TEST", "TIME_ZONE")
+    new = {"CONN_MAX_AGE": 60}
+    new.update((key, old[key]) for key in kept if key in old and (related or key == "ATOMIC_REQUESTS"))
+    engine = old["ENGINE"] if related else _ENGINES[family]
+    if gis:
+        engine = "django.contrib.gis.db.backends.postgis"
+    options = dict(old.get("OPTIONS") or {}) if related else {}
+    if wanted.get("sslmode"):
+        options["sslmode"] = wanted["sslmode"]
+    if options.get("pool"):
+        new["CONN_MAX_AGE"] = 0  # Django pools these connections itself, and refuses both
+    elif version >= (4, 1):
+        new["CONN_HEALTH_CHECKS"] = True
+    new.update(
+        ENGINE=engine,
+        NAME=wanted["name"],
+        USER=wanted["user"],
+        PASSWORD=os.environ.get("WEBSTACK_DATABASE_PASSWORD", ""),
+        HOST=wanted["host"],
+        PORT=str(wanted.get("port") or ""),
+        OPTIONS=options,
+    )
+    settings["DATABASES"] = {**databases, "default": new}
+
+
+def _cache(settings, site, version):
+    if not site["cache"] or version < (4, 0):
+        return  # Django has its own Redis backend since 4.0
+    caches = dict(settings.get("CACHES") or {})
+    old = caches.get("default") or {}
+    local = old.get("BACKEND", "").replace("django.core.cache.backends.", "") in _LOCAL_CACHES
+    kept = ("TIMEOUT", "KEY_PREFIX", "VERSION", "KEY_FUNCTION")
+    caches["default"] = {
+        "KEY_PREFIX": site["name"],
+        **{key: old[key] for key in kept if key in old},
+        "BACKEND": "webstack_cache.TolerantRedisCache",
+        "LOCATION": os.environ["WEBSTACK_CACHE_URL"],
+        "OPTIONS": {"socket_timeout": 2},
+    }
+    if local or "redis" in old.get("BACKEND", "").lower():
+        settings["CACHES"] = caches
+    # Read from the cache, kept in the database: sessions survive a dead cache.
+    if settings.get("SESSION_ENGINE", _SESSIONS_IN_DATABASE) == _SESSIONS_IN_DATABASE and "CACHES" in settings:
+        settings["SESSION_ENGINE"] = "django.contrib.sessions.backends.cached_db"
+
+
+def _files(settings, site, version):
+    settings["STATIC_ROOT"] = site["static_root"]
+    settings["MEDIA_ROOT"] = site["media_root"]
+    if not settings.get("MEDIA_URL"):
+        settings["MEDIA_URL"] = site["media_url"]
+    storages = settings.get("STORAGES")
+    old_names = {"STATICFILES_STORAGE", "DEFAULT_FILE_STORAGE"} & set(settings)
+    if version < (4, 2) or (old_names and not storages):
+        if settings.get("STATICFILES_STORAGE", _PLAIN_STORAGE) == _PLAIN_STORAGE:
+            settings["STATICFILES_STORAGE"] = _STORAGE
+        return
+    storages = dict(storages or {})
+    storages.setdefault("default", {"BACKEND": "django.core.files.storage.FileSystemStorage"})
+    if storages.get("staticfiles", {}).get("BACKEND", _PLAIN_STORAGE) == _PLAIN_STORAGE:
+        storages["staticfiles"] = {**storages.get("staticfiles", {}), "BACKEND": _STORAGE}
+    settings["STORAGES"] = storages
+
+
+def _logging(settings, site):
+    """Everything goes to standard error, which is the journal; a release is read-only, so no file lies in it."""
+    config = dict(settings.get("LOGGING") or {})
+    config.setdefault("version", 1)
+    config.setdefault("disable_existing_loggers", False)
+    handlers = {name: _to_stderr(handler, site) for name, handler in (config.get("handlers") or {}).items()}
+    handlers["webstack"] = {"class": "logging.StreamHandler"}
+    config["handlers"] = handlers
+    loggers = dict(config.get("loggers") or {})
+    if "" not in loggers:
+        root = dict(config.get("root") or {})
+        if not root.get("handlers"):
+            root["handlers"] = ["webstack"]
+            root.setdefault("level", "WARNING")
+        config["root"] = root
+    config["loggers"] = loggers
+    settings["LOGGING"] = config
+
+
+def _to_stderr(handler, site):
+    path = str(handler.get("filename") or "")
+    if not path or not isinstance(handler.get("class"), str):
+        return handler
+    inside = os.path.abspath(path).startswith(site["release"] + os.sep)
+    if not inside and os.access(os.path.dirname(os.path.abspath(path)), os.W_OK):
+        return handler
+    kept = {key: handler[key] for key in ("level", "formatter", "filters") if key in handler}
+    return {"class": "logging.StreamHandler", **kept}
