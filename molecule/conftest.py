@@ -32,6 +32,7 @@ class Run:
         return sum(int(count) for count in re.findall(r"changed=(\d+)", self.output))
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[Any]) -> None:
     """The tests of one machine run one after another; two machines wait for each other only in a stack."""
     config = yaml.safe_load(Path(os.environ["MOLECULE_FILE"]).read_text())

@@ -86,7 +86,8 @@ def example(role: str) -> str:
     path = ROOT / "molecule" / role / "molecule.yml"
     scenario = yaml.safe_load(path.read_text()) if path.exists() else {}
     groups = scenario.get("provisioner", {}).get("inventory", {}).get("group_vars", {})
-    variables = _dump(groups["all"]).replace("$$", "$").rstrip() if groups.get("all") else ""
+    own = {name: value for name, value in (groups.get("all") or {}).items() if name.startswith(f"{role}_")}
+    variables = _dump(own).replace("$$", "$").rstrip() if own else ""
     play = ["- hosts: all", "  become: true", "  roles:", f"    - role: webstack.django.{role}"]
     if variables:
         play += ["      vars:", textwrap.indent(variables, " " * 8)]
