@@ -52,6 +52,13 @@ def test_settings_as_gunicorn_understands_them(host):
     assert values["max_requests"] == "5"
     assert values["worker_tmp_dir"] == "/dev/shm"
     assert values["workers"] == "2"
+    assert values["raw_env"] == "['GREETING=good day']"
+    assert values["sendfile"] == "False"
+
+
+def test_no_socket_for_commands(host):
+    assert "gunicorn.ctl" not in host.check_output("ss -Hlx")
+    assert "ontrol server error" not in host.check_output("journalctl -u hello")
 
 
 def test_configuration_is_for_the_group_only(host):

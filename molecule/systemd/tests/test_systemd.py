@@ -6,12 +6,16 @@ import re
 
 ASK = (
     "import socket; s = socket.socket(socket.AF_UNIX); s.settimeout(15); "
-    "s.connect('/run/webstack/hello/web.sock'); s.sendall(b'?'); print(s.recv(100).decode())"
+    "s.connect('/run/webstack/%s/web.sock'); s.sendall(b'?'); print(s.recv(100).decode())"
 )
 
 
-def ask(host, user="www-data"):
-    return host.run(f'runuser -u {user} -- python3 -c "{ASK}"')
+def ask(host, user="www-data", site="hello"):
+    return host.run(f'runuser -u {user} -- python3 -c "{ASK % site}"')
+
+
+def pid(host, unit):
+    return int(host.check_output(f"systemctl show -p MainPID --value {unit}"))
 
 
 def test_the_web_server_gets_an_answer_through_the_socket(host):
@@ -33,10 +37,47 @@ def test_enabled_and_running(host):
 
 
 def test_no_connection_is_refused_during_restarts(host):
-    loop = 'for i in $(seq 12); do runuser -u www-data -- python3 -c "%s" || echo REFUSED; done' % ASK
+    loop = 'for i in $(seq 12); do runuser -u www-data -- python3 -c "%s" || echo REFUSED; done' % (ASK % "hello")
     done = host.run(f"(sleep 0.3; systemctl restart hello-web; systemctl restart hello-web) & {loop}; wait")
     assert "REFUSED" not in done.stdout, done.stderr
-    assert done.stdout.count("good day") == 12
+    assert done.stdout.count("good dadef test_it_comes_back_after_a_crash_and_after_a_clean_end(host):
+    for signal in ("KILL", "TERM"):
+        before = pid(host, "hello-worker")
+        host.check_output(f"systemctl kill --kill-who=main --signal={signal} hello-worker")
+        host.check_output(
+            f"timeout 30 sh -c 'until now=$(systemctl show -p MainPID --value hello-worker);"
+            f" test $now -ne 0 -a $now -ne {before}; do sleep 0.2; done'"
+        )
+
+
+def test_a_process_without_a_release_waits_for_it(host):
+    """Neither its program nor its release exist at first; a deployment needs no more than a restart."""
+    assert host.service("later-web.socket").is_enabled
+    assert host.service("later-web.service").is_enabled
+    assert not host.service("later-web.socket").is_running
+    assert ask(host, site="later").rc != 0
+    assert host.check_output("systemctl --failed --plain --no-legend") == ""
+    host.check_output("mkdir -p /srv/later; python3 -m venv --without-pip /srv/later/venv")
+    try:
+        host.check_output("systemctl restart later-web.service")
+        assert ask(host, site="later").stdout.startswith('100% $HOME "quoted" - ')
+    finally:
+        host.run("systemctl stop later-web.socket later-web.service; rm -r /srv/later")
+
+
+def test_a_process_that_fails_is_tried_until_it_can_run(host):
+    """Visitors who keep asking in the meantime do not make systemd give up on it."""
+    host.check_output("mv /srv/hello/server.py /srv/hello/server.away")
+    host.check_output("systemctl kill --signal=KILL hello-web")
+    loop = f'timeout 1 runuser -u www-data -- python3 -c "{ASK % "hello"}"'
+    host.run(f"for i in $(seq 8); do {loop}; sleep 0.5; done")
+    host.check_output("mv /srv/hello/server.away /srv/hello/server.py")
+    done = ask(host)
+    assert "good day" in done.stdout, done.stderr + host.run("systemctl status hello-web.socket hello-web").stdout
+    assert host.check_output("systemctl --failed --plain --no-legend") == ""
+
+
+y") == 12
 
 
 def test_sandbox(host):
@@ -81,6 +122,32 @@ def test_undeclared_units_are_stopped_and_removed(host, playbook):
     assert playbook().changed == 0
 
 
+def test_an_absent_process_is_stopped_and_removed(host, playbook, variables):
+    processes = variables["systemd_processes"]
+    others = [one for one in processes if one["name"] != "hello-worker"]
+    run = playbook({"systemd_processes": [*others, {"name": "hello-worker", "state": "absent"}]})
+    assert run.rc == 0, run.output
+    assert not host.service("hello-worker").is_running
+    assert not host.service("hello-worker").is_enabled
+    assert not host.file("/etc/systemd/system/hello-worker.service").exists
+    assert playbook().rc == 0
+    assert host.service("hello-worker").is_running
+
+
+def test_a_unit_changed_by_hand_is_put_back(host, playbook):
+    host.run("sed -i s/ProtectSystem=strict/ProtectSystem=no/ /etc/systemd/system/hello-worker.service")
+    host.run("mkdir -p /etc/systemd/system/hello-worker.service.d")
+    host.run("printf '[Service]\\nUser=root\\n' > /etc/systemd/system/hello-worker.service.d/override.conf")
+    host.run("systemctl daemon-reload; systemctl restart hello-worker; systemctl disable hello-worker")
+    assert host.process.get(pid=pid(host, "hello-worker")).user == "root"
+    run = playbook()
+    assert run.rc == 0, run.output
+    assert host.process.get(pid=pid(host, "hello-worker")).user == "hello"
+    assert "ProtectSystem=strict" in host.check_output("systemctl show -p ProtectSystem hello-worker")
+    assert host.service("hello-worker").is_enabled
+    assert playbook().changed == 0
+
+
 def test_a_broken_unit_leaves_the_old_one(host, playbook):
     before = host.file("/etc/systemd/system/hello-worker.service").content_string
     run = playbook({"systemd_settings": {"ExecStartPre": "relative/path"}})
@@ -95,3 +162,12 @@ def test_a_command_without_a_path_is_refused(host, playbook):
     run = playbook({"systemd_processes": [{"name": "x", "command": ["python3"], "user": "hello"}]})
     assert run.rc != 0
     assert "every command must begin with the absolute path" in run.output
+
+
+def test_a_mistyped_setting_is_refused(host, playbook):
+    """systemd itself would pass over it."""
+    run = playbook({"systemd_settings": {"NoNewPriviliges": True}})
+    assert run.rc != 0
+    assert "NoNewPriviliges" in run.output
+    assert "the old configuration stays in place" in run.output
+    assert "NoNewPriviliges" not in host.file("/etc/systemd/system/hello-web.service").content_string
