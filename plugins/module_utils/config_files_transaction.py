@@ -39,8 +39,8 @@ class Transaction:
     A rehearsal keeps nothing of what was there; it is only for a private view of the file system.
     """
 
-    def __init__(self, state_dir: str = STATE_DIR, rehearsal: bool = False) -> None:
-        self.state_dir = state_dir
+    def __init__(self, state_dir: str | None = None, rehearsal: bool = False) -> None:
+        self.state_dir = state_dir or STATE_DIR
         self.rehearsal = rehearsal
         self.token = uuid.uuid4().hex[:12]
         self.steps: list[dict[str, Any]] = []
@@ -102,6 +102,8 @@ class Transaction:
 
     def apply(self, changes: list[Change]) -> None:
         """Make all changes. On any error everything is put back and ``ConfigError`` is raised."""
+        if not changes:
+            return
         current = ""
         # Directories first, the outer ones before the inner ones: what is in them is staged in them.
         items = sorted(
@@ -183,8 +185,9 @@ class Transaction:
                     return
                 if step["existed"]:
                     self._put_aside(step, name, fd)
-                safe_fs.make_directory(name, fd, uid, gid, item.mode)
+                os.mkdir(name, 0o700, dir_fd=fd)  # nobody else enters it before it has its owner
                 step["inode"] = os.lstat(name, dir_fd=fd).st_ino
+                safe_fs.set_attributes(name, fd, uid, gid, item.mode)
             elif item.state == "link":
                 os.symlink(item.target, step["new"], dir_fd=fd)
                 os.chown(step["new"], uid, gid, dir_fd=fd, follow_symlinks=False)
@@ -216,10 +219,12 @@ class Transaction:
     def _save(self, step: dict[str, Any], item: Declared) -> None:
         """Keep the bytes of a file that cannot be renamed, and make sure that both versions have room."""
         content = safe_fs.read(item.path)
-        with os.fdopen(os.open(step["saved"], _NEW, 0o600), "wb") as stream:
+        part = os.path.join(self.state_dir, ".journal")  # what is saved is complete or not there
+        with os.fdopen(os.open(part, _NEW, 0o600), "wb") as stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
+        os.rename(part, step["saved"])
         with contextlib.suppress(FileNotFoundError), open(item.path, "r+b") as stream:
             needed = len(item.content or b"") - len(content)
             if needed > 0:
@@ -273,8 +278,9 @@ class Transaction:
         """Put everything back as it was."""
         with _undisturbed():
             undo({"steps": self.steps, "times": self.times})
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._journal("undo"))
+            for path in (self._journal("undo"), os.path.join(self.state_dir, ".journal")):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(path)
 
     def commit(self) -> None:
         """Keep the new state and drop what was kept for a roll-back."""
@@ -297,8 +303,9 @@ def _undisturbed() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def pending(state_dir: str = STATE_DIR) -> list[tuple[str, dict[str, Any]]]:
+def pending(state_dir: str | None = None) -> list[tuple[str, dict[str, Any]]]:
     """The journals that killed runs left, with their names."""
+    state_dir = state_dir or STATE_DIR
     found = []
     with contextlib.suppress(FileNotFoundError):
         for name in sorted(os.listdir(state_dir)):

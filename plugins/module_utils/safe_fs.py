@@ -139,12 +139,6 @@ def read_link(path: str) -> str:
         return os.readlink(name, dir_fd=fd)
 
 
-def make_directory(name: str, parent: int, uid: int, gid: int, mode: int) -> None:
-    """Make a directory that nobody else can enter before it has its owner and mode."""
-    os.mkdir(name, 0o700, dir_fd=parent)
-    set_attributes(name, parent, uid, gid, mode)
-
-
 def set_attributes(name: str, parent: int, uid: int, gid: int, mode: int) -> None:
     """Owner and mode of a directory or file, never of what a link points to."""
     fd = os.open(name, _ANY, dir_fd=parent)

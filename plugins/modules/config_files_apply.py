@@ -223,6 +223,9 @@ def main():
         supports_check_mode=True,
     )
     payload = json.loads(zlib.decompress(base64.b64decode(module.params["payload"])))
+    if module.no_log:
+        for raw in payload["files"]:
+            raw["diff"] = False
     # The arguments hold every file's content: hand out the paths instead of them.
     invocation = {"module_args": {"paths": [raw["path"] for raw in payload["files"]]}}
     result = {"changed": False, "changed_paths": [], "checked": "no", "invocation": invocation}
