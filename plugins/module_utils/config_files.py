@@ -229,7 +229,9 @@ def _contradictions(declared: list[Declared]) -> None:
         above = os.path.dirname(item.path)
         while above != os.path.dirname(above):
             other = by_path.get(above)
-            if other is not None and other.state != "directory" and item.state != "absent":
+            # Nothing is below a file or an absent directory anyway; a link leads somewhere.
+            harmless = ("directory", "file", "absent") if item.state == "absent" else ("directory",)
+            if other is not None and other.state not in harmless:
                 raise ConfigError(f"{item.path} is declared below {above}, which is declared as {other.state}")
             above = os.path.dirname(above)
 

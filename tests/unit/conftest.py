@@ -5,8 +5,11 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from pathlib import Path
+
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / ".collections"))
@@ -14,3 +17,8 @@ sys.path.insert(0, str(ROOT / ".collections"))
 for name in [name for name in sys.modules if name.split(".")[0] == "ansible_collections"]:
     del sys.modules[name]
 importlib.invalidate_caches()
+
+# The same examples every time; HYPOTHESIS_PROFILE=explore looks for new ones.
+settings.register_profile("fixed", derandomize=True, deadline=None)
+settings.register_profile("explore", max_examples=2000, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))

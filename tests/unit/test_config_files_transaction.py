@@ -411,7 +411,7 @@ def as_declared(root: Path, tree: dict[str, Any], removed: list[str]) -> list[An
     return items + [declared(root / name, "absent") for name in removed if name not in tree]
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     TREE.filter(possible),
     TREE.filter(possible),
