@@ -254,7 +254,9 @@ def directory(path: str) -> Source:
     if not root.is_dir():
         raise SourceError("path", f"{str(root)!r} is no directory on this machine")
     listed = _git("ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=root)
-    if listed.returncode == 0 and _git("rev-parse", "--is-inside-work-tree", cwd=root).stdout.strip() == "true":
+    # A repository around it that ignores it (a scratch directory) says nothing about its files.
+    ignored = _git("check-ignore", "--quiet", str(root), cwd=root).returncode == 0
+    if listed.returncode == 0 and not ignored:
         names = {name for name in listed.stdout.split("\0") if name and os.path.lexists(root / name)}
         files = sorted(name for name in names if not (root / name).is_dir() or (root / name).is_symlink())
     else:

@@ -12,6 +12,7 @@ _DEVELOPMENT = frozenset(
 )
 _ENGINES = {"postgresql": "django.db.backends.postgresql", "mysql": "django.db.backends.mysql"}
 _FAMILIES = {"postgresql": ("postg", "psql"), "mysql": ("mysql", "mariadb")}
+_POSTGRES = "django.contrib.postgres"
 _LOCAL_CACHES = ("", "locmem.LocMemCache", "dummy.DummyCache", "filebased.FileBasedCache", "db.DatabaseCache")
 _PLAIN_STORAGE = "django.contrib.staticfiles.storage.StaticFilesStorage"
 _STORAGE = "webstack_static.TolerantManifestStorage"
@@ -103,6 +104,9 @@ def _database(settings, site, version):
         OPTIONS=options,
     )
     settings["DATABASES"] = {**databases, "default": new}
+    if family == "postgresql" and not any(one.startswith(_POSTGRES) for one in settings.get("INSTALLED_APPS") or []):
+        # Packages that find PostgreSQL use its full-text search, whose checks ask for this app; it has no models.
+        settings["INSTALLED_APPS"] = [*(settings.get("INSTALLED_APPS") or []), _POSTGRES]
 
 
 def _cache(settings, site, version):
