@@ -66,7 +66,7 @@ class ActionModule(ActionBase):
             errors.append(Error("", "django_sites", "differs between servers; define it once, for the group all"))
         sites, found = validate.sites(raw[0] if raw else [])
         errors += found
-        errors += validate.topology(variables["groups"])
+        errors += validate.topology(variables["groups"], [site for site in sites if site["state"] == "present"])
         try:
             self._master(variables)
         except SecretError as error:
@@ -98,7 +98,7 @@ class ActionModule(ActionBase):
         everyone = list(variables["groups"]["all"])
         hosts = {one: _host_of(one, hostvars[one]) for one in everyone}
         sites = [Site.from_dict(one) for one in variables["webstack_sites"]]
-        world = World(sites, tiers(variables["groups"], everyone), hosts, self._master(variables))
+        world = World(sites, tiers(variables["groups"], everyone, name), hosts, self._master(variables))
         if name in world.tiers["app"]:
             self._fail(inspect.python_versions(world, hosts[name]))
         return {"webstack_plan": for_host(name, world)}

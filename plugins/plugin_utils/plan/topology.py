@@ -25,14 +25,16 @@ class Host:
     distribution: str  # "Debian 12"
 
 
-def tiers(groups: Mapping[str, Sequence[str]], hosts: Sequence[str]) -> dict[str, list[str]]:
-    """The servers of each tier.
+def tiers(groups: Mapping[str, Sequence[str]], hosts: Sequence[str], host: str) -> dict[str, list[str]]:
+    """The servers of each tier, as one server sees them.
 
-    A tier group that has members is that tier, and nothing else is. A server in no tier group serves every tier
-    whose group is empty.
+    Without any tier group every server is complete in itself: two of them are two copies of the sites. A tier group
+    that has members is that tier, and nothing else is; servers in no group then share the tiers that have no group.
     """
     placed = {name for group in GROUPS for name in groups.get(group, ())}
     free = [name for name in hosts if name not in placed]
+    if not any(groups.get(tier) for tier in TIERS):
+        return {tier: [host] if host in free else [] for tier in TIERS}
     return {tier: [name for name in hosts if name in groups.get(tier, ())] or free for tier in TIERS}
 
 

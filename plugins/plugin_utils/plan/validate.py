@@ -16,6 +16,7 @@ from ansible_collections.webstack.django.plugins.plugin_utils.plan.schema import
     nearest,
 )
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.schema import Option as _Option
+from ansible_collections.webstack.django.plugins.plugin_utils.plan.topology import TIERS, tiers
 
 SOURCES = ("repo", "path", "package")
 PLAN_VARIABLES = ("django_sites",)
@@ -137,13 +138,22 @@ def _between(found: Sequence[dict[str, Any]], errors: list[Error]) -> None:
             errors.append(Error(name, "name", f"its units would have the names of site {other}'s"))
 
 
-def topology(groups: Mapping[str, Sequence[str]]) -> list[Error]:
-    """Groups of servers that cannot be served."""
-    errors = []
-    for tier in ("database", "cache"):
-        members = list(groups.get(tier, ()))
-        if len(members) > 1:
-            text = f"has {len(members)} servers ({', '.join(members)}); this tier lives on one server"
+def topology(groups: Mapping[str, Sequence[str]], sites: Sequence[Mapping[str, Any]] = ()) -> list[Error]:
+    """Groups of servers that cannot serve the sites."""
+    errors: list[Error] = []
+    if not any(groups.get(tier) for tier in TIERS):
+        return errors
+    served = tiers(groups, list(groups.get("all", ())), "")
+    needed = {"app", "web"} if sites else set()
+    needed |= {"database" for site in sites if site["database"]["engine"] == "postgresql"}
+    needed |= {"cache" for site in sites if "redis" in (site["cache"], site["broker"])}
+    for tier in TIERS:
+        members = served[tier]
+        if not members and tier in needed:
+            text = "has no server, and no server is without a group; put one into this group"
+            errors.append(Error("", f"group {tier}", text))
+        if len(members) > 1 and tier in ("database", "cache"):
+            text = f"has {len(members)} servers ({', '.join(members)}); this tier lives on one server, so name it in this group"
             errors.append(Error("", f"group {tier}", text))
     return errors
 
