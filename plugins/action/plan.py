@@ -66,7 +66,9 @@ class ActionModule(ActionBase):
             errors.append(Error("", "django_sites", "differs between servers; define it once, for the group all"))
         sites, found = validate.sites(raw[0] if raw else [])
         errors += found
-        errors += validate.topology(variables["groups"], [site for site in sites if site["state"] == "present"])
+        wrong = {error.site for error in errors}
+        sound = [site for site in sites if site["name"] not in wrong and site["state"] == "present"]
+        errors += validate.topology(variables["groups"], sound)
         try:
             self._master(variables)
         except SecretError as error:
