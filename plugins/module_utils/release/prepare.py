@@ -53,7 +53,10 @@ def prepare(site: Site, sources: Dict[str, str], check_mode: bool) -> Tuple[List
                 actions += _migrate(site, project, check_mode, again=True)
     finally:
         configure.seal(site)
-    files.update_state(site.release, gid, prepared=wanted_state(site, sources), static_root=_root(site, settings))
+    root = _root(site, settings)
+    if root and os.path.isdir(root):
+        files.seal(root, gid, readable=True)  # wherever they lie, the web server reads them through public/
+    files.update_state(site.release, gid, prepared=wanted_state(site, sources), static_root=root)
     return actions, warnings
 
 
@@ -106,8 +109,6 @@ def _collect(site: Site, project: Project, settings: Dict[str, Any]) -> List[str
         project.line("collectstatic", wanted)
     for item in commands["after_collectstatic"]:
         project.line("after_collectstatic", item)
-    if root and os.path.isdir(root):
-        files.seal(root, account(site).pw_gid, readable=True)
     return ["%s: collect static files for release %s" % (site.name, site.release_id)]
 
 
