@@ -12,10 +12,24 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+from ansible_collections.webstack.django.plugins.plugin_utils.source import cache_dir
 
 _OVERLAY = Path(__file__).resolve().parents[2] / "roles/django_app/files/overlay"
-_STEPS = ["accounts", "probe", "fetch", "build", "prepare", "activate", "prune"]
+_STATIC = ["static_missing", "static_pack", "static_receive"]
+_STEPS = ["accounts", "probe", "fetch", "build", "prepare", "activate", "prune", *_STATIC]
+# What a web server needs to know of a site; no secret is among it.
+_PUBLIC = ("name", "state", "purge", "root", "release_id", "static", "keep_releases")
 _MODULE = "webstack.django.release"
+
+
+def _kept(site: str, release: str | None) -> Path:
+    """Where the controller keeps the static files of a site on their way."""
+    directory = cache_dir() / "static"
+    directory.mkdir(parents=True, exist_ok=True)
+    for old in directory.glob(f"{site}@*"):
+        if old.name != f"{site}@{release}.tar.gz":
+            old.unlink(missing_ok=True)
+    return directory / f"{site}@{release}.tar.gz"
 
 
 class ActionModule(ActionBase):
@@ -31,6 +45,7 @@ class ActionModule(ActionBase):
             argument_spec={
                 "sites": {"type": "list", "elements": "dict", "required": True},
                 "step": {"type": "str", "required": True, "choices": _STEPS},
+                "only": {"type": "list", "elements": "str", "default": []},
                 "retry": {"type": "bool", "default": False},
             }
         )
@@ -39,6 +54,8 @@ class ActionModule(ActionBase):
             "retry": args["retry"],
             "overlay": {path.name: path.read_text(encoding="utf-8") for path in sorted(_OVERLAY.glob("*.py"))},
         }
+        if args["step"] in _STATIC:
+            return self._static(args["step"], payload, args["only"], task_vars)
         if args["step"] != "fetch":
             return self._module(args["step"], payload, task_vars)
         probe = self._module("probe", payload, task_vars)
@@ -55,6 +72,37 @@ class ActionModule(ActionBase):
         )
         return result
 
+    def _static(
+        self, step: str, payload: dict[str, Any], only: list[str], task_vars: dict[str, Any] | None
+    ) -> dict[str, Any]:
+        """Bring static files from this server to the controller, or from there to this one."""
+        sites = [one for one in payload["sites"] if step == "static_missing" or one["name"] in only]
+        payload["sites"] = [{key: one[key] for key in _PUBLIC if key in one} for one in sites]
+        payload["overlay"] = {}
+        if step == "static_missing" or self._task.check_mode:
+            return self._module(step, payload, task_vars)
+        self._remote_tmp()
+        if step == "static_pack":
+            names = {one["name"]: one.get("release_id") for one in sites if one.get("state") != "absent"}
+            payload["archives"] = {name: self._remote_path(f"{name}.static.tar.gz") for name in names}
+            result = self._module(step, payload, task_vars)
+            for name in result.get("todo") or []:
+                self._connection.fetch_file(payload["archives"][name], str(_kept(name, names[name])))
+            return result
+        for one in sites:
+            archive = _kept(one["name"], one.get("release_id"))
+            if archive.is_file():
+                target = self._remote_path(f"{one['name']}.static.tar.gz")
+                payload.setdefault("archives", {})[one["name"]] = self._transfer_file(str(archive), target)
+        return self._module(step, payload, task_vars)
+
+    def _remote_tmp(self) -> None:
+        if not self._connection._shell.tmpdir:
+            self._make_tmp_path()
+
+    def _remote_path(self, name: str) -> str:
+        return str(self._connection._shell.join_path(self._connection._shell.tmpdir, name))
+
     def _send(self, sites: list[dict[str, Any]], names: list[str]) -> dict[str, str]:
         """Copy the archives of some sites to the host; returns where they are."""
         sent = {}
@@ -67,8 +115,6 @@ class ActionModule(ActionBase):
                 raise AnsibleActionFail(
                     f"site {site['name']}: source.archive: there is no file {archive!r} on the controller"
                 )
-            if not self._connection._shell.tmpdir:
-                self._make_tmp_path()
-            target = self._connection._shell.join_path(self._connection._shell.tmpdir, f"{site['name']}.tar.gz")
-            sent[site["name"]] = self._transfer_file(str(archive), target)
+            self._remote_tmp()
+            sent[site["name"]] = self._transfer_file(str(archive), self._remote_path(f"{site['name']}.tar.gz"))
         return sent

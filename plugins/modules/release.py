@@ -27,9 +27,15 @@ options:
       - V(prepare) checks the project, collects its static files and migrates its database.
       - V(activate) publishes the static files, switches, restarts, and goes back where the site does not answer.
       - V(prune) removes old releases.
+      - V(static_missing) and V(static_receive) run on a web server that is another machine, V(static_pack) on the
+        server of the application in between. They bring the static files of a release to the web server.
     type: str
-    choices: [accounts, probe, fetch, build, prepare, activate, prune]
+    choices: [accounts, probe, fetch, build, prepare, activate, prune, static_missing, static_pack, static_receive]
     required: true
+  only:
+    description: For V(static_pack) and V(static_receive), the names of the sites that the other side lacks.
+    type: list
+    elements: str
   retry:
     description: Whether a release that did not serve is tried again.
     type: bool
@@ -78,18 +84,20 @@ import zlib
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.webstack.django.plugins.module_utils.release import (
     accounts,
     activate,
     build,
-    configure,
     fetch,
     files,
+    mirror,
     prepare,
 )
 from ansible_collections.webstack.django.plugins.module_utils.release.commands import locked
 from ansible_collections.webstack.django.plugins.module_utils.release.site import ReleaseError, Site
+
+STEPS = ["accounts", "probe", "fetch", "build", "prepare", "activate", "prune"]
+STEPS += ["static_missing", "static_pack", "static_receive"]
 
 
 class Outcome:
@@ -121,7 +129,7 @@ class Steps:
         outcome = Outcome()
         method = getattr(self, "_" + step)
         for site in self.sites:
-            if self.check_mode or step == "probe":
+            if self.check_mode or step in ("probe", "static_missing"):
                 method(site, outcome)
             else:
                 with locked(site):
@@ -166,7 +174,9 @@ class Steps:
             outcome.actions.append("%s: would build release %s" % (site.name, site.release_id))
             return
         if not os.path.isdir(site.code):
-            raise site.error("build", "the code of release %s is not there" % site.release_id, "run the step fetch first")
+            raise site.error(
+                "build", "the code of release %s is not there" % site.release_id, "run the step fetch first"
+            )
         outcome.actions += build.build(site, self.sources)
 
     def _prepare(self, site: Site, outcome: Outcome) -> None:
@@ -193,6 +203,18 @@ class Steps:
         if activate.prune(site, check_mode=True):
             outcome.todo.append(site.name)
 
+    def _static_missing(self, site: Site, outcome: Outcome) -> None:
+        if mirror.missing(site):
+            outcome.todo.append(site.name)
+
+    def _static_pack(self, site: Site, outcome: Outcome) -> None:
+        target = self.archives.get(site.name)
+        if target and mirror.pack(site, target):
+            outcome.todo.append(site.name)
+
+    def _static_receive(self, site: Site, outcome: Outcome) -> None:
+        outcome.actions += mirror.receive(site, self.archives.get(site.name), self.check_mode)
+
     def _prune(self, site: Site, outcome: Outcome) -> None:
         if site.present:
             outcome.actions += activate.prune(site, self.check_mode)
@@ -204,7 +226,7 @@ def main() -> None:
             "step": {
                 "type": "str",
                 "required": True,
-                "choices": ["accounts", "probe", "fetch", "build", "prepare", "activate", "prune"],
+                "choices": STEPS,
             },
             # The sites with all their secrets, packed by the action plugin: one value that is never shown.
             "payload": {"type": "str", "required": True, "no_log": True},

@@ -9,13 +9,12 @@ import grp
 import os
 import pwd
 import subprocess
-from typing import List
 
 from ansible_collections.webstack.django.plugins.module_utils.release import files
 from ansible_collections.webstack.django.plugins.module_utils.release.site import Site
 
 
-def missing(site: Site) -> List[str]:
+def missing(site: Site) -> list[str]:
     """Commands that make the accounts that are not there."""
     commands = []
     try:
@@ -32,7 +31,7 @@ def missing(site: Site) -> List[str]:
     return commands
 
 
-def create(site: Site, check_mode: bool) -> List[str]:
+def create(site: Site, check_mode: bool) -> list[str]:
     """Make the group and the user of a site where they are missing."""
     actions = []
     for line in missing(site):
@@ -49,7 +48,7 @@ def create(site: Site, check_mode: bool) -> List[str]:
     return actions
 
 
-def remove(site: Site, check_mode: bool) -> List[str]:
+def remove(site: Site, check_mode: bool) -> list[str]:
     """Take a site away: its releases and configuration, and its data as well where that is asked for."""
     paths = [site.current, site.path("previous"), site.path("public"), site.releases, site.cache]
     paths.append(site.environment_path)

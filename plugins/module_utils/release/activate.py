@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any, Dict, List, Optional
+from typing import Any
 
 from ansible_collections.webstack.django.plugins.module_utils.release import configure, files, running, static
 from ansible_collections.webstack.django.plugins.module_utils.release.commands import (
@@ -23,19 +23,19 @@ _COMMAND = {"PATH": PATH, "LANG": "C.UTF-8", "HOME": "/root"}
 class Activation:
     """One site on its way from the release that serves to the wanted one."""
 
-    def __init__(self, site: Site, sources: Dict[str, str], check_mode: bool) -> None:
+    def __init__(self, site: Site, sources: dict[str, str], check_mode: bool) -> None:
         self.site = site
         self.check_mode = check_mode
         self.sources = sources
         self.began = time.time()
-        self.actions: List[str] = []
+        self.actions: list[str] = []
         self.digest = site.digest(configure.overlay_files(site, sources))
         self.units = running.units(site)
 
     def _say(self, words: str) -> None:
         self.actions.append("%s: %s" % (self.site.name, words))
 
-    def run(self) -> List[str]:
+    def run(self) -> list[str]:
         """Do all of it; returns what was done."""
         site = self.site
         if self.check_mode and not prepared(site, self.sources):
@@ -73,13 +73,13 @@ class Activation:
             files.update_state(site.release, gid, activated=self.digest, activated_at=time.time(), bad=None)
         return self.actions
 
-    def _switch(self, serving: Optional[str]) -> None:
+    def _switch(self, serving: str | None) -> None:
         site = self.site
         if serving and files.state(os.path.join(site.releases, serving)).get("activated"):
             files.link(os.path.join("releases", serving), site.path("previous"))
         files.link(os.path.join("releases", site.release_id), site.current)
 
-    def _stale(self) -> List[str]:
+    def _stale(self) -> list[str]:
         site = self.site
         wanted = {**site.variables, **configure.release_environment(site, self.digest)}
         paths = [site.current, site.environment_path, os.path.join(site.release, "env")]
@@ -98,7 +98,7 @@ class Activation:
     def _systemd_only(self) -> bool:
         return all(os.path.basename(argv[0]) == "systemctl" for argv in self.site["activate"])
 
-    def _restart(self) -> Optional[str]:
+    def _restart(self) -> str | None:
         """Run the commands that bring the release into the processes; what went wrong, or None."""
         if not self._can_restart():
             return None
@@ -151,19 +151,19 @@ class Activation:
         )
 
 
-def _target(link: str) -> Optional[str]:
+def _target(link: str) -> str | None:
     found = files.link_target(link)
     return os.path.basename(found.rstrip("/")) if found else None
 
 
-def refused(site: Site, sources: Dict[str, str]) -> Optional[Dict[str, Any]]:
+def refused(site: Site, sources: dict[str, str]) -> dict[str, Any] | None:
     """The note about a release that did not serve with this very configuration."""
     bad = files.state(site.release).get("bad")
     digest = site.digest(configure.overlay_files(site, sources))
     return bad if isinstance(bad, dict) and bad.get("config") == digest else None
 
 
-def prune(site: Site, check_mode: bool) -> List[str]:
+def prune(site: Site, check_mode: bool) -> list[str]:
     """Remove releases beyond the number to keep, half-built ones, and static files that nobody has any more."""
     if not os.path.isdir(site.releases):
         return []

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Dict, List
 
 from ansible_collections.webstack.django.plugins.module_utils.release import configure, files, packages
 from ansible_collections.webstack.django.plugins.module_utils.release.commands import (
@@ -22,19 +21,21 @@ from ansible_collections.webstack.django.plugins.module_utils.release.site impor
 _FAILED = "run it by hand in a checkout of the same commit; `build` of the site names the command and its directory"
 
 
-def build(site: Site, overlay: Dict[str, str]) -> List[str]:
+def build(site: Site, overlay: dict[str, str]) -> list[str]:
     """Build a release; on any failure nothing of it remains."""
     began = time.monotonic()
     try:
         return _build(site, overlay, began)
     except OSError as error:
-        raise site.error("build", "%s" % error, "the old release keeps serving; free some space or repair the disk") from error
+        raise site.error(
+            "build", "%s" % error, "the old release keeps serving; free some space or repair the disk"
+        ) from error
     finally:
         if files.load(site.release).get("id") != site.release_id:
             files.remove(site.release)
 
 
-def _build(site: Site, overlay: Dict[str, str], began: float) -> List[str]:
+def _build(site: Site, overlay: dict[str, str], began: float) -> list[str]:
     gid = account(site).pw_gid
     builder = Builder(site)
     interpreter, version = builder.interpreter()

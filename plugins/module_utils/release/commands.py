@@ -15,7 +15,7 @@ import shlex
 import subprocess
 import tempfile
 import time
-from typing import Dict, Iterator, List, Optional
+from collections.abc import Iterator
 
 from ansible_collections.webstack.django.plugins.module_utils.release.site import Site
 
@@ -27,7 +27,14 @@ _NETWORK = re.compile(
     r"SSL_CERT_(FILE|DIR)|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|PIP_.*|UV_.*|NPM_CONFIG_.*|npm_config_.*|"
     r"NODE_EXTRA_CA_CERTS|GIT_SSL_CAINFO|(https?|no|all|ftp)_proxy|(HTTPS?|NO|ALL|FTP)_PROXY"
 )
-_CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT", "NODE_EXTRA_CA_CERTS", "GIT_SSL_CAINFO")
+_CA_VARIABLES = (
+    "SSL_CERT_FILE",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "PIP_CERT",
+    "NODE_EXTRA_CA_CERTS",
+    "GIT_SSL_CAINFO",
+)
 
 
 class Result:
@@ -43,9 +50,9 @@ class Result:
         return "\n".join("    " + line for line in kept)
 
 
-def network_environment() -> Dict[str, str]:
+def network_environment() -> dict[str, str]:
     """How this host reaches package indexes: proxies and certificates from its own configuration."""
-    found: Dict[str, str] = {}
+    found: dict[str, str] = {}
     if os.path.exists(CA_BUNDLE):
         found.update(dict.fromkeys(_CA_VARIABLES, CA_BUNDLE))
     with contextlib.suppress(OSError), open("/etc/environment", encoding="utf-8") as file:
@@ -62,7 +69,7 @@ def account(site: Site) -> pwd.struct_passwd:
     return pwd.getpwnam(site.user)
 
 
-def base_environment(site: Site) -> Dict[str, str]:
+def base_environment(site: Site) -> dict[str, str]:
     """What a process of the site starts with."""
     return {
         "HOME": account(site).pw_dir,
@@ -74,7 +81,7 @@ def base_environment(site: Site) -> Dict[str, str]:
     }
 
 
-def build_environment(site: Site) -> Dict[str, str]:
+def build_environment(site: Site) -> dict[str, str]:
     """What builds start with: caches of their own, and the network of the host."""
     environment = base_environment(site)
     environment.update(network_environment())
@@ -96,12 +103,12 @@ def build_environment(site: Site) -> Dict[str, str]:
 
 def run(
     site: Site,
-    argv: List[str],
+    argv: list[str],
     cwd: str,
-    environment: Dict[str, str],
+    environment: dict[str, str],
     as_root: bool = False,
-    stdin: Optional[int] = None,
-    timeout: Optional[float] = None,
+    stdin: int | None = None,
+    timeout: float | None = None,
 ) -> Result:
     """Run a command as the site's user (or root) and wait for it."""
     if not as_root:
@@ -137,12 +144,12 @@ def run(
 def check(
     site: Site,
     step: str,
-    argv: List[str],
+    argv: list[str],
     cwd: str,
-    environment: Dict[str, str],
+    environment: dict[str, str],
     advice: str,
     as_root: bool = False,
-    stdin: Optional[int] = None,
+    stdin: int | None = None,
 ) -> Result:
     """Run a command that must succeed."""
     result = run(site, argv, cwd, environment, as_root, stdin)
@@ -151,7 +158,7 @@ def check(
     return result
 
 
-def failed(site: Site, step: str, argv: List[str], result: Result, advice: str) -> Exception:
+def failed(site: Site, step: str, argv: list[str], result: Result, advice: str) -> Exception:
     """The error for a command that failed."""
     if disk_is_full(result.text):
         advice = "the disk is full: free some space (`df -h`) and run this again. " + advice
@@ -167,7 +174,7 @@ def disk_is_full(text: str) -> bool:
     return os.strerror(errno.ENOSPC) in text or "No space left on device" in text or "Disk quota exceeded" in text
 
 
-_LOCKS: Dict[str, int] = {}
+_LOCKS: dict[str, int] = {}
 
 
 @contextlib.contextmanager

@@ -6,20 +6,20 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable
 
 from ansible_collections.webstack.django.plugins.module_utils.release import files
 from ansible_collections.webstack.django.plugins.module_utils.release.commands import account
 from ansible_collections.webstack.django.plugins.module_utils.release.site import Site, environment_file, quote
 
 _HEADER = "# webstack.django.django_app: written by Ansible, changes are lost\n"
-_SETTINGS = '''\
+_SETTINGS = """\
 {header}# The settings of {name} in production: the project's own, then what a server needs.
 from {settings} import *  # noqa: F403
 from webstack_production import apply as _apply
 
 _apply(globals(), {values})
-'''
+"""
 _MANAGE = """\
 #!/bin/sh
 {header}# manage.py with the environment of the site's processes: sudo webstack-manage {name} COMMAND ...
@@ -41,7 +41,7 @@ class _Changes:
 
     def __init__(self, check_mode: bool) -> None:
         self.check_mode = check_mode
-        self.words: List[str] = []
+        self.words: list[str] = []
 
     def want(self, differs: bool, words: str, make: Callable[[], Any]) -> None:
         """Note a difference, and make it go away."""
@@ -51,14 +51,14 @@ class _Changes:
                 make()
 
 
-def manage_command(site: Site) -> List[str]:
+def manage_command(site: Site) -> list[str]:
     """How management commands are started."""
     if site["manage"]:
         return [site.python, os.path.join(site.code, site["manage"])]
     return [site.python, "-m", "django"]
 
 
-def release_environment(site: Site, digest: str) -> Dict[str, str]:
+def release_environment(site: Site, digest: str) -> dict[str, str]:
     """``releases/<id>/env``: what belongs to this release and not to the site."""
     paths = [site.project]
     settings = site["settings"]
@@ -78,7 +78,7 @@ def release_environment(site: Site, digest: str) -> Dict[str, str]:
     return result
 
 
-def overlay_values(site: Site) -> Dict[str, Any]:
+def overlay_values(site: Site) -> dict[str, Any]:
     """What the generated settings are made from; secrets stay in the environment."""
     database = dict(site["database"] or {})
     for key in ("password", "url"):
@@ -97,7 +97,7 @@ def overlay_values(site: Site) -> Dict[str, Any]:
     }
 
 
-def overlay_files(site: Site, sources: Dict[str, str]) -> Dict[str, str]:
+def overlay_files(site: Site, sources: dict[str, str]) -> dict[str, str]:
     """Name and text of each file of the overlay; none where it is off."""
     if not site["settings_overlay"]:
         return {}
@@ -125,7 +125,7 @@ def manage_script(site: Site) -> str:
     )
 
 
-def release_facts(site: Site) -> Dict[str, Any]:
+def release_facts(site: Site) -> dict[str, Any]:
     """What release.json says about a release."""
     keys = ("project_dir", "settings", "wsgi", "manage", "settings_overlay")
     facts = {key: site[key] for key in keys}
@@ -140,7 +140,7 @@ def store_release(site: Site, **more: Any) -> None:
     files.store(site.release, known, account(site).pw_gid)
 
 
-def apply(site: Site, sources: Dict[str, str], check_mode: bool) -> List[str]:
+def apply(site: Site, sources: dict[str, str], check_mode: bool) -> list[str]:
     """Files, shared paths, directories, overlay and environment of a release; says what changed."""
     changes = _Changes(check_mode)
     user = account(site)
@@ -245,7 +245,7 @@ def _make_directory(site: Site, full: str) -> None:
     os.chown(full, user.pw_uid, user.pw_gid)
 
 
-def _place(site: Site, item: Dict[str, Any], changes: _Changes) -> None:
+def _place(site: Site, item: dict[str, Any], changes: _Changes) -> None:
     """A file that the project needs beside its code."""
     path, mode = item["path"], int(str(item.get("mode") or "0640"), 8)
     user = account(site)
@@ -271,12 +271,14 @@ def _place(site: Site, item: Dict[str, Any], changes: _Changes) -> None:
 def _refuse_links(site: Site, full: str) -> None:
     """Root writes no file through a link, nor into a directory whose links somebody else could change."""
     if os.path.islink(full):
-        raise site.error("prepare", "files: %s is a symbolic link" % full, "remove it, or give the path that it leads to")
+        raise site.error(
+            "prepare", "files: %s is a symbolic link" % full, "remove it, or give the path that it leads to"
+        )
     if full.startswith(site.code + os.sep):
         return
     directory = os.path.dirname(full)
     while directory != "/":
-        info: Optional[os.stat_result] = None
+        info: os.stat_result | None = None
         if os.path.lexists(directory):
             info = os.lstat(directory)
         if info is not None and (stat.S_ISLNK(info.st_mode) or info.st_uid != 0):

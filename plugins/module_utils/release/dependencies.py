@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any
 
 from ansible_collections.webstack.django.plugins.module_utils.release import files
 from ansible_collections.webstack.django.plugins.module_utils.release.commands import (
@@ -39,15 +39,15 @@ class Builder:
         self.environment = build_environment(site)
         self.environment.setdefault("UV_PYTHON_INSTALL_DIR", "/opt/webstack/uv/python")
         self.environment["UV_PYTHON_DOWNLOADS"] = "never"
-        self.given: Dict[str, Any] = site["dependencies"]
+        self.given: dict[str, Any] = site["dependencies"]
         self.directory = os.path.join(site.code, self.given["directory"] or "")
-        self.notes: List[str] = []
+        self.notes: list[str] = []
         version = _own_version(self.directory)
         if version:
             # The checkout has no .git, from which such projects take their version.
             self.environment.setdefault("SETUPTOOLS_SCM_PRETEND_VERSION_FOR_" + version, "0.0.0")
 
-    def uv(self, *words: str, advice: str = _BROKEN, cwd: Optional[str] = None) -> Result:
+    def uv(self, *words: str, advice: str = _BROKEN, cwd: str | None = None) -> Result:
         """Run uv as the site's user."""
         return check(self.site, STEP, [UV, *words], cwd or self.directory, self.environment, advice)
 
@@ -57,7 +57,7 @@ class Builder:
 
     # The interpreter ---------------------------------------------------------------------------
 
-    def interpreter(self) -> Tuple[str, str]:
+    def interpreter(self) -> tuple[str, str]:
         """Path and version of the Python to build with; refused here where the project cannot run on it."""
         wanted = self.site["python"] or "3"
         preference = [] if self.site["python"] else ["--python-preference", "only-system"]
@@ -115,7 +115,7 @@ class Builder:
             raise self.site.error(STEP, "there is no %s" % path, "set dependencies.file of the site")
         return path
 
-    def _options(self, group: str, extra: str) -> List[str]:
+    def _options(self, group: str, extra: str) -> list[str]:
         words = []
         for name in self.given["groups"]:
             words += [group, name]
@@ -143,7 +143,7 @@ class Builder:
         lines = [line for group in ["default", *self.given["groups"]] for line in pipfile_lines(lock.get(group) or {})]
         self._install_file(self._write("requirements.txt", lines))
 
-    def _write(self, name: str, lines: List[str]) -> str:
+    def _write(self, name: str, lines: list[str]) -> str:
         path = os.path.join(self.site.release, name)
         files.write(path, "\n".join(lines) + "\n", gid=account(self.site).pw_gid)
         return path
@@ -180,7 +180,7 @@ class Builder:
 
     # What production needs beside them -----------------------------------------------------------
 
-    def installed(self) -> Dict[str, str]:
+    def installed(self) -> dict[str, str]:
         """Names (normalised) and versions of what is installed."""
         listed = self.uv("pip", "list", "--quiet", "--python", self.site.python, "--format=json").text
         start = listed.find("[")
@@ -202,7 +202,7 @@ class Builder:
         lines = [line for line in pinned.splitlines() if re.match(r"^[\w.-]+==", line)]
         self.pip("--constraint", self._write("constraints.txt", lines), *wanted)
 
-    def _driver(self, there: Dict[str, str]) -> List[str]:
+    def _driver(self, there: dict[str, str]) -> list[str]:
         engine = (self.site["database"] or {}).get("engine")
         if engine not in _DRIVERS or any(self.imports(module) for module in _DRIVERS[engine]):
             return []
@@ -212,11 +212,11 @@ class Builder:
             return ["psycopg[binary]==" + there["psycopg"]]
         return ["psycopg[binary]>=3.1.8"] if self._django(there) >= (4, 2) else ["psycopg2-binary"]
 
-    def _redis(self, there: Dict[str, str]) -> List[str]:
+    def _redis(self, there: dict[str, str]) -> list[str]:
         needed = self.site["settings_overlay"] and self.site["cache"] and self._django(there) >= (4, 0)
         return ["redis>=4"] if needed and "redis" not in there else []
 
-    def _django(self, there: Dict[str, str]) -> Tuple[int, ...]:
+    def _django(self, there: dict[str, str]) -> tuple[int, ...]:
         version = there.get("django")
         if version is None:
             raise self.site.error(
@@ -247,7 +247,7 @@ def all_hashed(text: str) -> bool:
     return bool(wanted) and all("--hash=" in line for line in wanted)
 
 
-def pipfile_lines(group: Dict[str, Dict[str, Any]]) -> List[str]:
+def pipfile_lines(group: dict[str, dict[str, Any]]) -> list[str]:
     """The packages of a group of Pipfile.lock as lines of requirements."""
     lines = []
     for name, entry in sorted(group.items()):
@@ -269,13 +269,13 @@ def pipfile_lines(group: Dict[str, Dict[str, Any]]) -> List[str]:
     return lines
 
 
-def _requires_python(directory: str) -> Optional[str]:
+def _requires_python(directory: str) -> str | None:
     text = files.read_text(os.path.join(directory, "pyproject.toml")) or ""
     found = re.search(r"^requires-python\s*=\s*['\"]([^'\"]+)['\"]", text, re.MULTILINE)
     return found.group(1) if found else None
 
 
-def _own_version(directory: str) -> Optional[str]:
+def _own_version(directory: str) -> str | None:
     """The name of a project that takes its version from git, as its variable spells it."""
     text = "".join(files.read_text(os.path.join(directory, name)) or "" for name in ("pyproject.toml", "setup.cfg"))
     if not re.search(r"setuptools[_-]scm|hatch-vcs", text):

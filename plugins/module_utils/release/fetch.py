@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 import re
-from typing import List, Optional
 
 from ansible_collections.webstack.django.plugins.module_utils import detect
 from ansible_collections.webstack.django.plugins.module_utils.release import files
@@ -38,7 +37,7 @@ def half_built(site: Site) -> bool:
     return os.path.isdir(site.release) and not complete(site)
 
 
-def fetch(site: Site, archive: Optional[str]) -> List[str]:
+def fetch(site: Site, archive: str | None) -> list[str]:
     """Make ``releases/<id>/code``; what a run that died left there is removed first."""
     if not _ID.fullmatch(site.release_id):
         raise site.error("fetch", "%r is no name of a release" % site.release_id, "give release_id letters and digits")
@@ -63,7 +62,7 @@ def fetch(site: Site, archive: Optional[str]) -> List[str]:
     return ["%s: fetch %s" % (site.name, source["commit"] or site.release_id)]
 
 
-def _unpack(site: Site, archive: Optional[str]) -> None:
+def _unpack(site: Site, archive: str | None) -> None:
     """Unpack as the site's user: whatever the archive holds, it reaches nothing but the user's own files."""
     if not archive:
         raise site.error("fetch", "there is no archive of the code", "set source.archive to a tar.gz on the controller")

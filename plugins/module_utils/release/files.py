@@ -10,13 +10,14 @@ import os
 import pwd
 import shutil
 import stat
-from typing import Any, Dict, Iterator, Optional
+from collections.abc import Iterator
+from typing import Any
 
 RELEASE_FILE = "release.json"
 STATE_FILE = ".state.json"
 
 
-def read_text(path: str) -> Optional[str]:
+def read_text(path: str) -> str | None:
     """The content of a file; None where there is none."""
     try:
         with open(path, encoding="utf-8") as file:
@@ -56,7 +57,7 @@ def link(target: str, path: str) -> None:
         raise
 
 
-def link_target(path: str) -> Optional[str]:
+def link_target(path: str) -> str | None:
     """Where a symbolic link points to; None where there is no link."""
     try:
         return os.readlink(path)
@@ -64,7 +65,7 @@ def link_target(path: str) -> Optional[str]:
         return None
 
 
-def load(directory: str, name: str = RELEASE_FILE) -> Dict[str, Any]:
+def load(directory: str, name: str = RELEASE_FILE) -> dict[str, Any]:
     """A JSON file of a release; empty where there is none, or only half of one."""
     text = read_text(os.path.join(directory, name))
     try:
@@ -74,12 +75,12 @@ def load(directory: str, name: str = RELEASE_FILE) -> Dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def store(directory: str, values: Dict[str, Any], gid: int, name: str = RELEASE_FILE) -> None:
+def store(directory: str, values: dict[str, Any], gid: int, name: str = RELEASE_FILE) -> None:
     """Write a JSON file of a release."""
     write(os.path.join(directory, name), json.dumps(values, indent=2, sort_keys=True) + "\n", gid=gid)
 
 
-def state(directory: str) -> Dict[str, Any]:
+def state(directory: str) -> dict[str, Any]:
     """What has been done with a release: prepared, activated, bad."""
     return load(directory, STATE_FILE)
 

@@ -9,7 +9,7 @@ import json
 import os
 import re
 import subprocess
-from typing import Dict, Iterator, List, Set
+from collections.abc import Iterator
 
 from ansible_collections.webstack.django.plugins.module_utils.release import files
 from ansible_collections.webstack.django.plugins.module_utils.release.commands import PATH, Result, failed, run
@@ -19,24 +19,33 @@ STATE = "/var/lib/webstack/build-packages"
 _APT = ["apt-get", "--yes", "--quiet", "-o", "DPkg::Lock::Timeout=300"]
 
 
-def _environment() -> Dict[str, str]:
-    return {**os.environ, "PATH": PATH, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8", "NEEDRESTART_SUSPEND": "1"}
+def _environment() -> dict[str, str]:
+    return {
+        **os.environ,
+        "PATH": PATH,
+        "DEBIAN_FRONTEND": "noninteractive",
+        "LC_ALL": "C.UTF-8",
+        "NEEDRESTART_SUSPEND": "1",
+    }
 
 
 def _apt(site: Site, *words: str) -> Result:
     return run(site, [*_APT, *words], "/", _environment(), as_root=True)
 
 
-def installed() -> Set[str]:
+def installed() -> set[str]:
     """Names of the packages that are installed."""
     done = subprocess.run(
-        ["dpkg-query", "--show", "--showformat=${db:Status-Abbrev} ${Package}\n"], capture_output=True, text=True, check=True
+        ["dpkg-query", "--show", "--showformat=${db:Status-Abbrev} ${Package}\n"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return {line.split()[-1] for line in done.stdout.splitlines() if line.startswith("ii ")}
 
 
 @contextlib.contextmanager
-def present(site: Site) -> Iterator[List[str]]:
+def present(site: Site) -> Iterator[list[str]]:
     """Install the build packages of a site, and remove those that were not there before.
 
     What is to be removed is on disk before anything is installed, so a killed run is tidied by the next.
@@ -47,7 +56,7 @@ def present(site: Site) -> Iterator[List[str]]:
     if leftover is not None:
         before = set(leftover)
     wanted = [name for name in site["packages"]["build"] if name not in installed()]
-    notes: List[str] = []
+    notes: list[str] = []
     if not wanted and leftover is None:
         yield notes
         return
@@ -67,7 +76,7 @@ def present(site: Site) -> Iterator[List[str]]:
         os.unlink(path)
 
 
-def _install(site: Site, wanted: List[str]) -> None:
+def _install(site: Site, wanted: list[str]) -> None:
     words = ["install", "--no-install-recommends", *wanted]
     done = _apt(site, *words)
     if done.status:
@@ -78,9 +87,9 @@ def _install(site: Site, wanted: List[str]) -> None:
         raise failed(site, "build", [*_APT, *words], done, "check packages.build of the site and the package mirrors")
 
 
-def _runtime(site: Site) -> Set[str]:
+def _runtime(site: Site) -> set[str]:
     """Packages of the libraries that the built extension modules are linked with."""
-    libraries: Set[str] = set()
+    libraries: set[str] = set()
     for base, _directories, names in os.walk(site.venv):
         for name in names:
             if re.search(r"\.so(\.\d+)*$", name):

@@ -8,7 +8,7 @@ import hashlib
 import os
 import re
 import time
-from typing import Any, Dict, List, Tuple
+from typing import Any
 from urllib.parse import urlsplit
 
 from ansible_collections.webstack.django.plugins.module_utils.release import configure, files
@@ -19,22 +19,25 @@ from ansible_collections.webstack.django.plugins.module_utils.release.site impor
 _KEEPS = "The old release keeps serving."
 
 
-def wanted_state(site: Site, sources: Dict[str, str]) -> str:
+def wanted_state(site: Site, sources: dict[str, str]) -> str:
     """The name of the configuration that a release has to be prepared for."""
     return site.digest(configure.overlay_files(site, sources))
 
 
-def prepared(site: Site, sources: Dict[str, str]) -> bool:
+def prepared(site: Site, sources: dict[str, str]) -> bool:
     """Whether this release went through all of it with this configuration."""
     return bool(files.state(site.release).get("prepared") == wanted_state(site, sources))
 
 
-def prepare(site: Site, sources: Dict[str, str], check_mode: bool) -> Tuple[List[str], List[str]]:
+def prepare(site: Site, sources: dict[str, str], check_mode: bool) -> tuple[list[str], list[str]]:
     """Make a release ready to serve; returns what was done, and warnings."""
     actions = configure.apply(site, sources, check_mode)
     again = not prepared(site, sources)
     if check_mode and again:
-        return [*actions, "%s: check, collect static files and migrate for release %s" % (site.name, site.release_id)], []
+        return [
+            *actions,
+            "%s: check, collect static files and migrate for release %s" % (site.name, site.release_id),
+        ], []
     project = Project(site)
     if not again:
         if site["migrate"]:
@@ -60,7 +63,7 @@ def prepare(site: Site, sources: Dict[str, str], check_mode: bool) -> Tuple[List
     return actions, warnings
 
 
-def _check(site: Site, project: Project) -> List[str]:
+def _check(site: Site, project: Project) -> list[str]:
     """``check --deploy``; errors stop the deployment, warnings are passed on."""
     done = project.manage("check", "--deploy")
     if done.status:
@@ -76,7 +79,7 @@ def _check(site: Site, project: Project) -> List[str]:
 # Static files ------------------------------------------------------------------------------------
 
 
-def _root(site: Site, settings: Dict[str, Any]) -> str:
+def _root(site: Site, settings: dict[str, Any]) -> str:
     """Where this release's static files are; empty where the project keeps them elsewhere."""
     if not site["collectstatic"] or "collectstatic" not in settings["commands"]:
         return ""
@@ -85,7 +88,7 @@ def _root(site: Site, settings: Dict[str, Any]) -> str:
     return str(settings["static_root"] or "")
 
 
-def _collect(site: Site, project: Project, settings: Dict[str, Any]) -> List[str]:
+def _collect(site: Site, project: Project, settings: dict[str, Any]) -> list[str]:
     wanted = site["collectstatic"]
     if not wanted:
         return []
@@ -95,7 +98,9 @@ def _collect(site: Site, project: Project, settings: Dict[str, Any]) -> List[str
     root = _root(site, settings)
     if wanted is True and not root and not urlsplit(settings["static_url"] or "").netloc:
         raise site.error(
-            "collectstatic", "STATIC_ROOT is not set", "let settings_overlay set it, or turn it off: collectstatic: false"
+            "collectstatic",
+            "STATIC_ROOT is not set",
+            "let settings_overlay set it, or turn it off: collectstatic: false",
         )
     if root:
         _writable(site, root)
@@ -128,7 +133,7 @@ def _writable(site: Site, root: str) -> None:
     files.give(root, user.pw_uid, user.pw_gid)
 
 
-def _same_url(site: Site, settings: Dict[str, Any]) -> None:
+def _same_url(site: Site, settings: dict[str, Any]) -> None:
     """The web server serves the path that the project's pages use."""
     found = "/" + urlsplit(settings["static_url"] or "").path.strip("/") + "/"
     wanted = site["static"]["url"]
@@ -140,7 +145,7 @@ def _same_url(site: Site, settings: Dict[str, Any]) -> None:
         )
 
 
-def _media_inside(site: Site, settings: Dict[str, Any], actions: List[str]) -> Dict[str, Any]:
+def _media_inside(site: Site, settings: dict[str, Any], actions: list[str]) -> dict[str, Any]:
     """Uploads that a project keeps in its checkout would be lost with the release: keep them outside."""
     root = settings["media_root"]
     if not root or not os.path.normpath(root).startswith(site.code + os.sep):
@@ -171,10 +176,10 @@ def _merge(source: str, target: str, uid: int, gid: int) -> None:
 # Migrations --------------------------------------------------------------------------------------
 
 
-def _migrate(site: Site, project: Project, check_mode: bool, again: bool) -> List[str]:
+def _migrate(site: Site, project: Project, check_mode: bool, again: bool) -> list[str]:
     """Migrate once; the commands around it run for every release, and whenever something was to migrate."""
     pending = project.pending()
-    actions: List[str] = []
+    actions: list[str] = []
     if pending or again:
         if check_mode:
             return ["%s: migrate %s" % (site.name, ", ".join(pending or []))]
@@ -186,7 +191,8 @@ def _migrate(site: Site, project: Project, check_mode: bool, again: bool) -> Lis
                 "migrate",
                 "--noinput",
                 "--verbosity=1",
-                advice="correct the migration and deploy again; what had been applied before it stays applied. " + _KEEPS,
+                advice="correct the migration and deploy again; what had been applied before it stays applied. "
+                + _KEEPS,
             )
             actions.append("%s: migrate %s" % (site.name, _short(pending)))
         for item in site["commands"]["after_migrate"]:
@@ -194,11 +200,11 @@ def _migrate(site: Site, project: Project, check_mode: bool, again: bool) -> Lis
     return actions + _once(site, project, check_mode)
 
 
-def _short(names: List[str]) -> str:
+def _short(names: list[str]) -> str:
     return ", ".join(names[:5]) + (" and %d more" % (len(names) - 5) if len(names) > 5 else "")
 
 
-def _once(site: Site, project: Project, check_mode: bool) -> List[str]:
+def _once(site: Site, project: Project, check_mode: bool) -> list[str]:
     """Commands for the first deployment; each has a marker that is written when it has succeeded."""
     actions = []
     directory = site.path("shared", ".webstack")

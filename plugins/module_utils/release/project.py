@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from typing import Any, Dict, List, Optional
+from typing import Any
 
 from ansible_collections.webstack.django.plugins.module_utils.release import configure
 from ansible_collections.webstack.django.plugins.module_utils.release.commands import (
@@ -52,7 +52,7 @@ if connection.settings_dict["ENGINE"] != "django.db.backends.dummy":
 _PRINT = "\nprint('\\n" + _MARK + "' + json.dumps(answer), flush=True)\n"
 
 
-def environment(site: Site) -> Dict[str, str]:
+def environment(site: Site) -> dict[str, str]:
     """What the web process has as well."""
     digest = site.digest(configure.overlay_files(site, _sources(site)))
     result = {**base_environment(site), **site.variables, **configure.release_environment(site, digest)}
@@ -60,7 +60,7 @@ def environment(site: Site) -> Dict[str, str]:
     return result
 
 
-def _sources(site: Site) -> Dict[str, str]:
+def _sources(site: Site) -> dict[str, str]:
     return dict(site.data.get("overlay_sources") or {})
 
 
@@ -70,7 +70,7 @@ class Project:
     def __init__(self, site: Site) -> None:
         self.site = site
         self.environment = environment(site)
-        self._commands: List[str] = []
+        self._commands: list[str] = []
 
     def manage(self, *words: str) -> Result:
         """Run a management command as the site's user."""
@@ -99,12 +99,12 @@ class Project:
             raise failed(self.site, step, [one["run"]], done, advice)
         return done
 
-    def _known(self) -> List[str]:
+    def _known(self) -> list[str]:
         if not self._commands:
             self._commands = self.settings()["commands"]
         return self._commands
 
-    def _ask(self, code: str, step: str, advice: str) -> Dict[str, Any]:
+    def _ask(self, code: str, step: str, advice: str) -> dict[str, Any]:
         words = ["shell", "-c", code + _PRINT]
         done = self.manage(*words)
         answer = _answer(done.text)
@@ -112,7 +112,7 @@ class Project:
             raise failed(self.site, step, ["manage.py", "shell", "-c", "..."], done, advice)
         return answer
 
-    def settings(self) -> Dict[str, Any]:
+    def settings(self) -> dict[str, Any]:
         """What the settings come to; also the proof that they can be imported."""
         found = self._ask(
             _SETTINGS,
@@ -123,18 +123,19 @@ class Project:
         self._commands = found["commands"]
         return found
 
-    def pending(self) -> Optional[List[str]]:
+    def pending(self) -> list[str] | None:
         """Migrations that the database lacks; None where the project has no database."""
         found = self._ask(
             _MIGRATIONS,
             "migrate",
-            "check that the database answers: `webstack-manage %s dbshell`, and `database` of the site" % self.site.name,
+            "check that the database answers: `webstack-manage %s dbshell`, and `database` of the site"
+            % self.site.name,
         )
         pending = found["pending"]
         return None if pending is None else [str(one) for one in pending]
 
 
-def _answer(text: str) -> Optional[Dict[str, Any]]:
+def _answer(text: str) -> dict[str, Any] | None:
     for line in reversed(text.splitlines()):
         if line.startswith(_MARK):
             try:

@@ -9,7 +9,7 @@ import os
 import socket
 import subprocess
 import time
-from typing import Any, Dict, List, Optional
+from typing import Any
 
 from ansible_collections.webstack.django.plugins.module_utils.release.site import Site
 
@@ -22,7 +22,7 @@ class Unit:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.values: Dict[str, str] = {}
+        self.values: dict[str, str] = {}
         self.read()
 
     def read(self) -> None:
@@ -48,7 +48,7 @@ class Unit:
         """Whether systemd has given it up."""
         return self.values.get("ActiveState") == "failed"
 
-    def stale(self, wanted: Dict[str, str], paths: List[str]) -> Optional[str]:
+    def stale(self, wanted: dict[str, str], paths: list[str]) -> str | None:
         """Why this unit does not run what it should; None where it does."""
         if self.values.get("Type") == "oneshot":
             return None
@@ -68,7 +68,14 @@ class Unit:
     def journal(self, since: float) -> str:
         """What it said since a moment."""
         done = subprocess.run(
-            ["journalctl", "--unit=" + self.name, "--since=@%d" % int(since), "--lines=30", "--output=cat", "--no-pager"],
+            [
+                "journalctl",
+                "--unit=" + self.name,
+                "--since=@%d" % int(since),
+                "--lines=30",
+                "--output=cat",
+                "--no-pager",
+            ],
             capture_output=True,
             text=True,
             check=False,
@@ -76,7 +83,7 @@ class Unit:
         return "\n".join("    " + line for line in done.stdout.splitlines())
 
 
-def _environ(pid: int) -> Dict[str, str]:
+def _environ(pid: int) -> dict[str, str]:
     try:
         with open("/proc/%d/environ" % pid, "rb") as file:
             raw = file.read().decode("utf-8", "replace")
@@ -85,7 +92,7 @@ def _environ(pid: int) -> Dict[str, str]:
     return dict(one.split("=", 1) for one in raw.split("\0") if "=" in one)
 
 
-def _started(pid: int) -> Optional[float]:
+def _started(pid: int) -> float | None:
     """When a process was started, in seconds of the wall clock (proc(5): field 22 of stat, in clock ticks)."""
     try:
         with open("/proc/%d/stat" % pid, encoding="utf-8") as file:
@@ -97,9 +104,9 @@ def _started(pid: int) -> Optional[float]:
     return time.time() - uptime + ticks / os.sysconf("SC_CLK_TCK")
 
 
-def units(site: Site) -> List[Unit]:
+def units(site: Site) -> list[Unit]:
     """The units that the site's activation restarts or reloads, as far as they are there."""
-    names: List[str] = []
+    names: list[str] = []
     for argv in site["activate"]:
         if os.path.basename(argv[0]) == "systemctl":
             words = [word for word in argv[1:] if not word.startswith("-")]
@@ -120,7 +127,7 @@ class _SocketConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-def ask(health: Dict[str, Any], timeout: float) -> int:
+def ask(health: dict[str, Any], timeout: float) -> int:
     """The status of one answer of the site, asked as its web server would. Raises ``OSError`` or ``HTTPException``."""
     connection: http.client.HTTPConnection
     if health["socket"]:
@@ -139,19 +146,19 @@ def ask(health: Dict[str, Any], timeout: float) -> int:
         connection.close()
 
 
-def good(status: int, wanted: List[int]) -> bool:
+def good(status: int, wanted: list[int]) -> bool:
     """Whether a status means health: one that was asked for, or anything that is neither 400 nor an error of the server."""
     return status in wanted if wanted else status < 500 and status != 400
 
 
-def unhealthy(site: Site, watched: List[Unit], patience: Optional[float] = None) -> Optional[str]:
+def unhealthy(site: Site, watched: list[Unit], patience: float | None = None) -> str | None:
     """Ask until the site answers well; None then, else what is wrong."""
     health = site["health"]
     if health is None or not (health["socket"] or health["address"]):
         return None
     limit = float(health["timeout"] if patience is None else patience)
     deadline = time.monotonic() + limit
-    answered: Optional[float] = None
+    answered: float | None = None
     words = "it does not answer"
     while True:
         try:

@@ -9,10 +9,10 @@ import hashlib
 import json
 import os
 import re
-from typing import Any, Dict, List, Optional, Union
+from typing import Any
 
 # What an item may leave out; the same as in roles/django_app/meta/argument_specs.yml.
-DEFAULTS: Dict[str, Any] = {
+DEFAULTS: dict[str, Any] = {
     "state": "present",
     "purge": False,
     "user": None,
@@ -73,7 +73,7 @@ class ReleaseError(Exception):
     """What went wrong, in words for the user: site, step, what happened, what to do."""
 
 
-def _merge(defaults: Dict[str, Any], given: Dict[str, Any]) -> Dict[str, Any]:
+def _merge(defaults: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     result = copy.deepcopy(defaults)
     for key, value in given.items():
         if isinstance(result.get(key), dict) and isinstance(value, dict) and key != "env":
@@ -88,12 +88,12 @@ def quote(value: str) -> str:
     return '"%s"' % re.sub(r'(["\\$`])', r"\\\1", value)
 
 
-def environment_file(variables: Dict[str, str], header: str) -> str:
+def environment_file(variables: dict[str, str], header: str) -> str:
     """The text of an EnvironmentFile."""
     return header + "".join("%s=%s\n" % (name, quote(value)) for name, value in sorted(variables.items()))
 
 
-def command(item: Union[str, Dict[str, Any]]) -> Dict[str, str]:
+def command(item: str | dict[str, Any]) -> dict[str, str]:
     """A command as a mapping; a plain text is its line."""
     if isinstance(item, str):
         return {"run": item, "dir": ""}
@@ -103,7 +103,7 @@ def command(item: Union[str, Dict[str, Any]]) -> Dict[str, str]:
 class Site:
     """A site and where everything of it lies."""
 
-    def __init__(self, given: Dict[str, Any]) -> None:
+    def __init__(self, given: dict[str, Any]) -> None:
         self.data = _merge(DEFAULTS, given)
         if self.data["health"] is not None:
             self.data["health"] = _merge(HEALTH, self.data["health"])
@@ -113,14 +113,14 @@ class Site:
         self.root: str = self.data["root"] or "/srv/" + self.name
         self.release_id: str = self.data["release_id"] or ""
         # What was detected on this host, kept in release.json (sources that the controller never sees).
-        self.facts: Dict[str, Any] = {}
+        self.facts: dict[str, Any] = {}
 
     def __getitem__(self, key: str) -> Any:
         if self.data.get(key) is None and key in self.facts:
             return self.facts[key]
         return self.data[key]
 
-    def learn(self, facts: Dict[str, Any]) -> None:
+    def learn(self, facts: dict[str, Any]) -> None:
         """Take over what was detected on this host; what the item says wins."""
         self.facts = facts
         found = facts.get("dependencies")
@@ -209,7 +209,7 @@ class Site:
     # Environment -------------------------------------------------------------------------------
 
     @property
-    def variables(self) -> Dict[str, str]:
+    def variables(self) -> dict[str, str]:
         """/etc/webstack/<site>/env: the site's variables, and the secrets that the overlay reads."""
         result = {name: str(value) for name, value in self["env"].items() if value is not None}
         if self["settings_overlay"]:
@@ -223,18 +223,18 @@ class Site:
         return result
 
     @property
-    def allowed_hosts(self) -> List[str]:
+    def allowed_hosts(self) -> list[str]:
         """Domains as Django takes them."""
         given = self["allowed_hosts"]
         return given if given is not None else [re.sub(r"^\*\.", ".", one) for one in self["domains"]]
 
     @property
-    def trusted_origins(self) -> List[str]:
+    def trusted_origins(self) -> list[str]:
         """Domains as CSRF_TRUSTED_ORIGINS takes them."""
         given = self["trusted_origins"]
         return given if given is not None else ["https://" + one for one in self["domains"]]
 
-    def digest(self, overlay: Dict[str, str]) -> str:
+    def digest(self, overlay: dict[str, str]) -> str:
         """A name for everything that configures a built release; processes carry it in their environment."""
         keys = ("files", "commands", "collectstatic", "order", "shared", "directories", "static", "media")
         parts = [self.variables, overlay, {key: self[key] for key in keys}]
@@ -242,7 +242,7 @@ class Site:
 
     # Secrets -----------------------------------------------------------------------------------
 
-    def secrets(self) -> List[str]:
+    def secrets(self) -> list[str]:
         """Texts that must never be shown, the long ones first."""
         found = [self["secret_key"], (self["database"] or {}).get("password")]
         found += [(self[key] or {}).get("url") for key in ("database", "cache", "broker")]
@@ -260,7 +260,7 @@ class Site:
             text = text.replace(secret, "********")
         return _URL_PASSWORD.sub(r"\1********@", text)
 
-    def error(self, step: str, text: str, advice: Optional[str] = None) -> ReleaseError:
+    def error(self, step: str, text: str, advice: str | None = None) -> ReleaseError:
         """An error in the form that all steps use."""
         words = "site %s, %s: %s" % (self.name, step, text.rstrip())
         return ReleaseError(self.mask(words + ("\nWhat to do: " + advice if advice else "")))

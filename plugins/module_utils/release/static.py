@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import Dict, List, Tuple
 
 from ansible_collections.webstack.django.plugins.module_utils.release import files
 from ansible_collections.webstack.django.plugins.module_utils.release.site import Site
@@ -14,7 +13,7 @@ from ansible_collections.webstack.django.plugins.module_utils.release.site impor
 _PRIVATE = frozenset({"staticfiles.json"})  # the manifest: of use to the application only
 
 
-def kept(site: Site) -> List[str]:
+def kept(site: Site) -> list[str]:
     """Names of the built releases, the newest activated first, the one that serves before all."""
     serving = os.path.basename(files.link_target(site.current) or "")
     found = []
@@ -27,7 +26,7 @@ def kept(site: Site) -> List[str]:
     return [name for _serving, _when, name in sorted(found, reverse=True)]
 
 
-def _tree(top: str) -> Dict[str, Tuple[int, int]]:
+def _tree(top: str) -> dict[str, tuple[int, int]]:
     """Device and inode of every file of a tree."""
     found = {}
     for base, directories, names in os.walk(top):
@@ -40,9 +39,9 @@ def _tree(top: str) -> Dict[str, Tuple[int, int]]:
     return found
 
 
-def _wanted(site: Site, releases: List[str]) -> Dict[str, str]:
+def _wanted(site: Site, releases: list[str]) -> dict[str, str]:
     """Path in the public directory, and the file of a release that it is; earlier releases in the list win."""
-    result: Dict[str, str] = {}
+    result: dict[str, str] = {}
     for name in releases:
         directory = os.path.join(site.releases, name)
         root = files.state(directory).get("static_root") or ""
@@ -54,7 +53,7 @@ def _wanted(site: Site, releases: List[str]) -> Dict[str, str]:
     return result
 
 
-def publish(site: Site, releases: List[str], check_mode: bool, prune: bool = False) -> List[str]:
+def publish(site: Site, releases: list[str], check_mode: bool, prune: bool = False) -> list[str]:
     """Make the public directory the union of releases; only ``prune`` takes files away."""
     top = os.path.join(site.path("public"), site["static"]["url"].strip("/"))
     wanted = _wanted(site, releases)
@@ -62,7 +61,9 @@ def publish(site: Site, releases: List[str], check_mode: bool, prune: bool = Fal
     made = 0
     for path, source in wanted.items():
         info = os.stat(source)
-        if there.get(path) == (info.st_dev, info.st_ino) or (path in there and _copied(source, os.path.join(top, path))):
+        if there.get(path) == (info.st_dev, info.st_ino) or (
+            path in there and _copied(source, os.path.join(top, path))
+        ):
             continue
         made += 1
         if not check_mode:
@@ -114,7 +115,5 @@ def _replace(source: str, target: str) -> None:
 
 def _remove_empty(top: str) -> None:
     for base, directories, names in os.walk(top, topdown=False):
-        if base != top and not directories and not names:
-            os.rmdir(base)
-        elif base != top and not os.listdir(base):
+        if (base != top and not directories and not names) or (base != top and not os.listdir(base)):
             os.rmdir(base)

@@ -5,22 +5,21 @@
 from __future__ import annotations
 
 import re
-from typing import List
 
 _CLAUSE = re.compile(r"(===|==|!=|~=|>=|<=|>|<)\s*v?(\d+(?:\.\d+)*)(\.\*)?[a-z0-9.]*")
 
 
-def _parts(version: str) -> List[int]:
+def _parts(version: str) -> list[int]:
     return [int(one) for one in re.findall(r"\d+", version)]
 
 
-def _compare(left: List[int], right: List[int]) -> int:
+def _compare(left: list[int], right: list[int]) -> int:
     size = max(len(left), len(right))
     one, other = left + [0] * (size - len(left)), right + [0] * (size - len(right))
     return (one > other) - (one < other)
 
 
-def _holds(version: List[int], operator: str, wanted: List[int], prefix: bool) -> bool:
+def _holds(version: list[int], operator: str, wanted: list[int], prefix: bool) -> bool:
     if prefix:
         same = version[: len(wanted)] == wanted
         return same if operator == "==" else not same

@@ -282,6 +282,7 @@ def for_host(name: str, world: World) -> dict[str, Any]:
         "gunicorn_instances": [],
         "systemd_processes": [],
         "django_app_sites": [],
+        "django_app_static_hosts": [],
         "nginx_sites": [],
         "redis_instances": [],
     }
@@ -294,6 +295,7 @@ def for_host(name: str, world: World) -> dict[str, Any]:
         plan["gunicorn_instances"] = [gunicorn(site, world, host, share.app // len(live)) for site in live]
         plan["systemd_processes"] = [one for site in live for one in processes(site, world, host)]
         plan["django_app_sites"] = [app_site(site, world, host) for site in world.sites]
+        plan["django_app_static_hosts"] = [web.name for web in world.others("web", name)]
     if "web" in served:
         plan["nginx_sites"] = [nginx_site(site, world, host) for site in live]
     if "database" in served:
