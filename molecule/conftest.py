@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import testinfra
 import yaml
 
 
@@ -52,6 +53,26 @@ def machine(host: Any) -> str:
 def variables(host: Any) -> dict[str, Any]:
     """The inventory's variables of `host`."""
     return dict(host.ansible.get_variables())
+
+
+@pytest.fixture
+def browse(host: Any) -> Callable[..., list[dict[str, Any]]]:
+    """browse({"url": ...}, ...): what tests/client.py on `host` got, for each step."""
+    client = (Path(__file__).parents[1] / "tests/client.py").read_text()
+
+    def run(*steps: dict[str, Any]) -> list[dict[str, Any]]:
+        done = host.run("printf %%s %s | python3 -c %s", json.dumps(steps), client)
+        assert done.rc == 0, done.stderr
+        return list(json.loads(done.stdout))
+
+    return run
+
+
+@pytest.fixture
+def other() -> Callable[[str], Any]:
+    """other("app1"): another machine of the scenario, as testinfra sees it."""
+    inventory = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "inventory"
+    return lambda name: testinfra.get_host(f"ansible://{name}", ansible_inventory=str(inventory))
 
 
 def run_playbook(*arguments: str, variables: dict[str, Any] | None = None, path: str | Path | None = None) -> Run:

@@ -88,7 +88,9 @@ print("settings that talk when they are imported")
 """
 # Knows nothing of the overlay: prefixed variables, a file that must be placed, data and static files in the checkout.
 OWN = (
-    SETTINGS.replace('    "debug_toolbar",\n', "").replace('    "debug_toolbar.middleware.DebugToolbarMiddleware",\n', "")
+    SETTINGS.replace('    "debug_toolbar",\n', "").replace(
+        '    "debug_toolbar.middleware.DebugToolbarMiddleware",\n', ""
+    )
     + """
 import os
 from .local_settings import *
@@ -139,11 +141,19 @@ def main() -> None:
     # The same with another page, with a page that fails, and with settings that cannot be imported.
     second = {"notes/static/notes/second.css": "h2 { color: navy }\n"}
     pack(target / "blog2.tar.gz", {**project(SETTINGS), **requirements, **second}, "")
-    failing = {"config/urls.py": URLS.replace("from notes", "import os\nfrom notes") + "if 'gunicorn' in os.sys.argv[0]: 1 / 0\n"}
+    failing = {
+        "config/urls.py": URLS.replace("from notes", "import os\nfrom notes")
+        + "if 'gunicorn' in os.sys.argv[0]: 1 / 0\n"
+    }
     pack(target / "failing.tar.gz", {**project(SETTINGS), **requirements, **failing}, "")
     broken = {"config/settings.py": SETTINGS + "1 / 0\n"}
     pack(target / "broken.tar.gz", {**project(SETTINGS), **requirements, **broken}, "")
-    lock = {"default": {"django": {"version": "==5.2.8"}, "tzdata": {"version": "==2025.2", "markers": "sys_platform == 'win32'"}}}
+    lock = {
+        "default": {
+            "django": {"version": "==5.2.8"},
+            "tzdata": {"version": "==2025.2", "markers": "sys_platform == 'win32'"},
+        }
+    }
     shop = {"Pipfile.lock": json.dumps(lock), "data/README": "data of the developers\n"}
     pack(target / "shop.tar.gz", {**project(OWN), **shop}, "src/")
 

@@ -102,9 +102,7 @@ def test_settings(host, setting, value) -> None:
 
 
 def test_databases_are_utf8_whatever_the_locale(host) -> None:
-    rows = superuser(
-        host, "SELECT DISTINCT pg_encoding_to_char(encoding), datcollate FROM pg_database ORDER BY 1"
-    )
+    rows = superuser(host, "SELECT DISTINCT pg_encoding_to_char(encoding), datcollate FROM pg_database ORDER BY 1")
     assert rows == "UTF8|C.UTF-8"
 
 
@@ -241,7 +239,9 @@ def test_a_new_password_is_written_nowhere(host, playbook) -> None:
     assert sql(host, "SELECT 1", "shop", "blog", tcp, "blog-password-1").rc != 0
     assert host.run("grep -rlE 'very-new-secret|SCRAM-SHA-256[$]' /var/log/postgresql").stdout == ""
     # sudo logs the commands of this test.
-    journal = host.run("journalctl -o json --output-fields=MESSAGE,_COMM | grep -E 'very-new-secret|SCRAM-SHA-256[$]' | grep -v sudo")
+    journal = host.run(
+        "journalctl -o json --output-fields=MESSAGE,_COMM | grep -E 'very-new-secret|SCRAM-SHA-256[$]' | grep -v sudo"
+    )
     assert journal.stdout == ""
     assert superuser(host, "SELECT count(*) FROM pg_stat_statements WHERE query LIKE '%SCRAM-SHA%$%:%'", "blog") == "0"
     assert playbook().rc == 0
@@ -253,7 +253,10 @@ def test_data_is_dropped_only_when_told_so_twice(host, playbook) -> None:
     host.check_output("id -u old || useradd old")
     assert playbook({"postgresql_roles": [owner], "postgresql_databases": [database]}).rc == 0
     assert sql(host, "CREATE TABLE data AS SELECT 1 AS one", "old", "old").rc == 0
-    gone = {"postgresql_roles": [{**owner, "state": "absent"}], "postgresql_databases": [{**database, "state": "absent"}]}
+    gone = {
+        "postgresql_roles": [{**owner, "state": "absent"}],
+        "postgresql_databases": [{**database, "state": "absent"}],
+    }
     run = playbook(gone)
     assert run.rc == 0 and "the database old is kept with its data" in run.output, run.output
     assert superuser(host, "SELECT one FROM data", "old") == "1"

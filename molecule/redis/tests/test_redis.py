@@ -68,7 +68,9 @@ def test_a_broker_keeps_its_jobs_over_a_restart_and_a_crash(host) -> None:
     assert redis(host, "blog-broker", "GET", "job") == "42"
     redis(host, "blog-broker", "SET", "job", "43")
     host.check_output("sleep 2; systemctl kill -s KILL redis-server@blog-broker; sleep 1")
-    host.check_output("timeout 20 sh -c 'until redis-cli -s /run/redis-blog-broker/redis.sock ping | grep PONG; do sleep 0.2; done'")
+    host.check_output(
+        "timeout 20 sh -c 'until redis-cli -s /run/redis-blog-broker/redis.sock ping | grep PONG; do sleep 0.2; done'"
+    )
     assert redis(host, "blog-broker", "GET", "job") == "43"
 
 
@@ -102,7 +104,9 @@ def test_the_sandbox_holds(host) -> None:
     process = pid(host, "blog-cache")
     writable = host.check_output(f"awk '$6 ~ /^rw/ {{print $5}}' /proc/{process}/mountinfo").split()
     assert "/var/lib/redis/blog-cache" in writable
-    assert not {"/", "/etc", "/etc/redis", "/var", "/var/lib", "/var/lib/redis", "/var/lib/redis/blog-broker"} & set(writable)
+    assert not {"/", "/etc", "/etc/redis", "/var", "/var/lib", "/var/lib/redis", "/var/lib/redis/blog-broker"} & set(
+        writable
+    )
 
 
 @pytest.mark.parametrize(
@@ -177,8 +181,12 @@ def test_only_what_changed_restarts(host, playbook) -> None:
 
 def test_drift_is_found_and_put_back(host, playbook) -> None:
     host.check_output("sed -i 's/^maxmemory .*/maxmemory 1mb/' /etc/redis/redis-blog-cache.conf")
-    host.check_output("chmod 0644 /etc/redis/redis-blog-broker.conf; rm /etc/systemd/system/redis-server@remote.service.d/webstack.conf")
-    host.check_output("systemctl stop redis-server@blog-broker; systemctl start redis-server; systemctl restart redis-server@blog-cache")
+    host.check_output(
+        "chmod 0644 /etc/redis/redis-blog-broker.conf; rm /etc/systemd/system/redis-server@remote.service.d/webstack.conf"
+    )
+    host.check_output(
+        "systemctl stop redis-server@blog-broker; systemctl start redis-server; systemctl restart redis-server@blog-cache"
+    )
     predicted = playbook(check=True)
     assert predicted.rc == 0 and predicted.changed == 2, predicted.output
     assert playbook().rc == 0

@@ -4,19 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 
-CLIENT = (Path(__file__).parents[3] / "tests/client.py").read_text()
 SITES = ["plain", "uvlock", "databaseurl", "prefixed", "localsettings"]
-
-
-def browse(host, *steps: dict) -> list[dict]:
-    """Run tests/client.py on the server; every step's answer."""
-    done = host.run("printf %%s %s | python3 -c %s", json.dumps(steps), CLIENT)
-    assert done.rc == 0, done.stderr
-    return json.loads(done.stdout)
 
 
 def make_admin(host, site: str) -> None:
@@ -29,8 +20,8 @@ def make_admin(host, site: str) -> None:
 
 
 @pytest.mark.parametrize("site", SITES)
-def test_page_from_the_database_over_https(host, site):
-    (page,) = browse(host, {"url": f"https://{site}.example.com/"})
+def test_page_from_the_database_over_https(browse, site):
+    (page,) = browse({"url": f"https://{site}.example.com/"})
     assert page["status"] == 200
     assert f"<h1>Notes of {site}</h1>" in page["body"]
     assert "the first note, from a migration" in page["body"]
@@ -38,10 +29,10 @@ def test_page_from_the_database_over_https(host, site):
 
 
 @pytest.mark.parametrize("site", SITES)
-def test_static_file_comes_from_the_web_server(host, site):
-    (page,) = browse(host, {"url": f"https://{site}.example.com/"})
+def test_static_file_comes_from_the_web_server(browse, site):
+    (page,) = browse({"url": f"https://{site}.example.com/"})
     href = re.search(r'href="([^"]+\.css)"', page["body"]).group(1)
-    (style,) = browse(host, {"url": f"https://{site}.example.com{href}"})
+    (style,) = browse({"url": f"https://{site}.example.com{href}"})
     assert style["status"] == 200
     assert "rebeccapurple" in style["body"]
     assert style["headers"]["server"] == "nginx"
@@ -51,38 +42,36 @@ def test_static_file_comes_from_the_web_server(host, site):
 
 
 @pytest.mark.parametrize("site", SITES)
-def test_log_in_to_the_admin(host, site):
-    make_admin(host, site)
+def test_log_in_to_the_admin(host, browse, site):
+    make_admin(browse, site)
     url = f"https://{site}.example.com/admin/login/?next=/admin/"
-    form, inside = browse(
-        host, {"url": url}, {"url": url, "form": {"username": "admin", "password": "correct-horse-9"}}
-    )
+    form, inside = browse({"url": url}, {"url": url, "form": {"username": "admin", "password": "correct-horse-9"}})
     assert form["status"] == 200
     assert inside["status"] == 200
     assert "Site administration" in inside["body"]
 
 
-def test_session_survives_a_dead_cache(host):
+def test_session_survives_a_dead_cache(host, browse):
     url = "https://plain.example.com/visits/"
-    first, second = browse(host, {"url": url}, {"url": url})
+    first, second = browse({"url": url}, {"url": url})
     assert json.loads(first["body"]) == {"visits": 1, "secure": True}
     assert json.loads(second["body"]) == {"visits": 2, "secure": True}
     host.run("sudo systemctl stop redis-server@plain-cache.service")
     try:
-        answers = browse(host, {"url": url}, {"url": url})
+        answers = browse({"url": url}, {"url": url})
         assert [json.loads(answer["body"])["visits"] for answer in answers] == [1, 2]
     finally:
         assert host.run("sudo systemctl start redis-server@plain-cache.service").rc == 0
 
 
-def test_unknown_host_is_refused(host):
-    https, http = browse(host, {"url": "https://unknown.example.net/"}, {"url": "http://unknown.example.net/"})
+def test_unknown_host_is_refused(browse):
+    https, http = browse({"url": "https://unknown.example.net/"}, {"url": "http://unknown.example.net/"})
     assert https["status"] == 0
     assert http["status"] == 0
 
 
-def test_http_is_redirected(host):
-    (answer,) = browse(host, {"url": "http://plain.example.com/x?y=1", "follow": False})
+def test_http_is_redirected(browse):
+    (answer,) = browse({"url": "http://plain.example.com/x?y=1", "follow": False})
     assert answer["status"] == 301
     assert answer["headers"]["location"] == "https://plain.example.com/x?y=1"
 

@@ -99,13 +99,13 @@ class Builder:
             "pipenv": self._pipfile_lock,
             "requirements": self._requirements,
             "project": self._project,
-            "none": lambda: None,
         }
-        if tool not in methods:
-            raise self.site.error(STEP, "dependencies.tool %r is unknown" % tool, "use one of " + ", ".join(methods))
+        if tool != "none" and tool not in methods:
+            raise self.site.error(STEP, "dependencies.tool %r is unknown" % tool, "use one of " + ", ".join([*methods, "none"]))
         if self.site["source"]["kind"] == "package":
             self.pip(self.site["source"]["package"])
-        methods[tool]()
+        if tool != "none":
+            methods[tool]()
         self._add()
         self._verdict()
 

@@ -1,0 +1,78 @@
+"""Five servers, asked through the web server as visitors do."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+
+import pytest
+
+testinfra_hosts = ["ansible://web1"]
+SITES = ["plain", "databaseurl"]
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_page_from_the_database_of_another_server(browse, site):
+    (page,) = browse({"url": f"https://{site}.example.com/"})
+    assert page["status"] == 200
+    assert f"<h1>Notes of {site}</h1>" in page["body"]
+    assert "the first note, from a migration" in page["body"]
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_static_files_are_on_the_web_server(host, browse, site):
+    (page,) = browse({"url": f"https://{site}.example.com/"})
+    href = re.search(r'href="([^"]+\.css)"', page["body"]).group(1)
+    (style,) = browse({"url": f"https://{site}.example.com{href}"})
+    assert style["status"] == 200
+    assert "rebeccapurple" in style["body"]
+    assert host.file(f"/srv/{site}/public{href}").is_file
+
+
+def test_the_web_server_knows_no_secret(host):
+    assert not host.file("/etc/webstack/plain/env").exists
+    assert not host.user("plain").exists
+    assert not host.file("/srv/plain/current").exists
+
+
+@pytest.mark.parametrize("away", ["app1", "app2"])
+def test_one_application_server_may_fail(other, browse, away):
+    machine = other(away)
+    machine.check_output("systemctl stop plain-web.socket plain-web.service")
+    try:
+        assert [page["status"] for page in browse(*[{"url": "https://plain.example.com/"}] * 6)] == [200] * 6
+    finally:
+        machine.check_output("systemctl start plain-web.socket plain-web.service")
+        time.sleep(6)  # nginx asks a server that failed again after five seconds
+
+
+def test_both_application_servers_share_sessions(browse):
+    """A session made by one is known to the other, since it is in the cache and the database of the tier."""
+    visits = {"url": "https://plain.example.com/visits/"}
+    answers = browse(*[visits] * 8)
+    assert [json.loads(answer["body"])["visits"] for answer in answers] == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+def test_the_database_takes_only_encrypted_connections_of_its_sites(other):
+    address = other("db1").ansible.get_variables()["bed_address"]
+    query = f"postgresql://plain:wrong@{address}/plain?sslmode=%s"
+    app = other("app1")
+    refused = app.run(
+        "/srv/plain/current/venv/bin/python -c %s", f"import psycopg; psycopg.connect('{query % 'require'}')"
+    )
+    assert "password authentication failed" in refused.stderr
+    plain = app.run(
+        "/srv/plain/current/venv/bin/python -c %s", f"import psycopg; psycopg.connect('{query % 'disable'}')"
+    )
+    assert "no pg_hba.conf entry" in plain.stderr
+    assert "no encryption" in plain.stderr
+
+
+def test_the_cache_asks_for_a_password_and_speaks_tls(other):
+    cache = other("cache1")
+    address = cache.ansible.get_variables()["bed_address"]
+    open_ports = cache.check_output("ss -Hlnt | awk '{print $4}'")
+    assert f"{address}:6380" in open_ports
+    asked = cache.run(f"redis-cli --tls --insecure -h {address} -p 6380 ping")
+    assert "NOAUTH" in asked.stdout + asked.stderr
