@@ -37,7 +37,7 @@ class Builder:
     def __init__(self, site: Site) -> None:
         self.site = site
         self.environment = build_environment(site)
-        self.environment.setdefault("UV_PYTHON_INSTALL_DIR", "/opt/webstack/uv/python")
+        self.environment.setdefault("UV_PYTHON_INSTALL_DIR", "/opt/webstack/python")
         self.environment["UV_PYTHON_DOWNLOADS"] = "never"
         self.given: dict[str, Any] = site["dependencies"]
         self.directory = os.path.join(site.code, self.given["directory"] or "")

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,14 @@ def _application(name: str) -> str:
     return name if ":" in name else f"{name}:application"
 
 
+def _writable(site: Site, values: Mapping[str, str]) -> list[str]:
+    """What the processes may write to: the rest of the server is read-only to them."""
+    shared = values["site.shared"]
+    wanted = [values["media.root"], *(placeholders.fill(one, values) for one in site.given["directories"])]
+    absolute = [one if one.startswith("/") else f"{values['site.root']}/current/code/{one}" for one in wanted]
+    return [shared, *dict.fromkeys(one for one in absolute if not one.startswith(f"{shared}/"))]
+
+
 def processes(site: Site, world: World, host: Host) -> list[dict[str, Any]]:
     """The processes of a site, for whichever process manager runs them."""
     root, settings = f"/srv/{site.name}", f"/etc/webstack/{site.name}"
@@ -161,7 +170,7 @@ def processes(site: Site, world: World, host: Host) -> list[dict[str, Any]]:
             "stop_signal": "TERM",
             "stop_timeout": GRACE + 15,
             "memory_max_mb": site.given["memory_max_mb"],
-            "read_write_paths": [f"{root}/shared"],
+            "read_write_paths": _writable(site, placeholder_values(site, world, host)),
             "run_if": f"{root}/current/release.json",
             "restart_on": [f"{settings}/gunicorn.conf.py", f"{settings}/env", f"{root}/current"],
             "state": "present",
