@@ -10,7 +10,7 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,14 +33,15 @@ class Run:
         return sum(int(count) for count in re.findall(r"changed=(\d+)", self.output))
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[Any]) -> None:
+@pytest.hookimpl(wrapper=True)  # before xdist reads the groups
+def pytest_collection_modifyitems(items: list[Any]) -> Generator[None]:
     """The tests of one machine run one after another; two machines wait for each other only in a stack."""
     config = yaml.safe_load(Path(os.environ["MOLECULE_FILE"]).read_text())
     independent = all(platform["name"] in {"debian12", "debian13"} for platform in config["platforms"])
     for item in items:
         host = getattr(item, "callspec", None) and item.callspec.params.get("_testinfra_host")
         item.add_marker(pytest.mark.xdist_group(host.backend.host if host and independent else "all"))
+    return (yield)
 
 
 @pytest.fixture

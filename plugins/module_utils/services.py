@@ -12,6 +12,7 @@ from __future__ import annotations
 import calendar
 import glob
 import os
+import re
 import time
 from collections.abc import Iterator
 from typing import Any, Callable
@@ -22,7 +23,7 @@ SETTLE_SECONDS = 1.0  # a process that dies at once (wrong option, port taken) i
 _PROPERTIES = (
     "Id,LoadState,ActiveState,SubState,UnitFileState,NeedDaemonReload,InvocationID,CanReload,Type,"
     "ExecMainStartTimestamp,ExecMainStartTimestampMonotonic,ActiveEnterTimestamp,ActiveEnterTimestampMonotonic,"
-    "ConditionResult,ConditionTimestampMonotonic,Triggers,Result"
+    "ConditionResult,ConditionTimestampMonotonic,Triggers,Result,RemainAfterExit,DropInPaths"
 )
 _SUFFIXES = ("service", "socket", "timer", "path", "mount", "automount", "swap", "target", "slice", "scope", "device")
 _ENABLED = ("enabled", "enabled-runtime", "static", "indirect", "generated", "alias", "transient")
@@ -97,7 +98,8 @@ class Unit:
     def finished(self) -> bool:
         """Whether it is a job that has been done (Type=oneshot that does not remain active)."""
         idle = self.shown.get("ActiveState") == "inactive" and self.shown.get("Result") == "success"
-        return idle and self.shown.get("Type") == "oneshot" and self.started() > 0
+        job = self.shown.get("Type") == "oneshot" and self.shown.get("RemainAfterExit") != "yes"
+        return idle and job and self.started() > 0
 
     @property
     def unmet(self) -> bool:
@@ -115,6 +117,22 @@ class Unit:
         """Whether the path that the unit waits for is there."""
         path = self.declared.get("run_if")
         return not path or os.path.exists(path)
+
+    @property
+    def outdated(self) -> bool:
+        """Whether systemd has read an older version of the unit than lies on disk.
+
+        Its own answer misses the first file in a new directory of drop-ins (systemd 252), so these are compared.
+        """
+        if self.shown.get("NeedDaemonReload") == "yes":
+            return True
+        if not self.exists:
+            return os.path.exists(os.path.join(UNIT_DIR, self.name))
+        template = re.sub(r"@.*(\.\w+)$", r"@\1", self.name)
+        ours = {os.path.join(UNIT_DIR, name + ".d") for name in (self.name, template)}
+        there = {path for directory in ours for path in glob.glob(glob.escape(directory) + "/*.conf")}
+        there = {path for path in there if os.path.realpath(path) != os.devnull}  # masked
+        return there != {path for path in self.shown.get("DropInPaths", "").split() if os.path.dirname(path) in ours}
 
     def started(self) -> float:
         """When the main process (or, of units without one, the unit) started, in seconds since the epoch.
@@ -210,21 +228,13 @@ class Manager:
         shown = self.show([full_name(item["name"]) for item in declared])
         return [Unit(item, properties) for item, properties in zip(declared, shown)]
 
-    def daemon_reload_needed(self, units: list[Unit]) -> bool:
-        """Whether systemd has read unit files that are older than those on disk."""
-        return any(
-            unit.shown.get("NeedDaemonReload") == "yes"
-            or (not unit.exists and os.path.exists(os.path.join(UNIT_DIR, unit.name)))
-            for unit in units
-        )
-
     def converge(self, declared: list[dict[str, Any]], check_mode: bool) -> list[str]:
         """Bring all units into their state; returns what was (or would be) done."""
         actions = []
         fresh: set[str] = set()
         started: list[Unit] = []
         units = self.units(declared)
-        if self.daemon_reload_needed(units):
+        if any(unit.outdated for unit in units):
             actions.append("daemon-reload")
             if not check_mode:
                 self._systemctl("daemon-reload")

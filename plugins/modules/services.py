@@ -59,8 +59,8 @@ attributes:
     description: Says what would be done. A unit that does not exist yet is reported as to be started.
     support: full
   diff_mode:
-    description: There is nothing to show.
-    support: none
+    description: Shows the actions.
+    support: full
 author: webstack.django maintainers (@webstack)
 """
 
@@ -116,7 +116,10 @@ def main():
         actions = manager.converge(module.params["services"], module.check_mode)
     except ServiceError as error:
         module.fail_json(msg=str(error))
-    module.exit_json(changed=bool(actions), actions=actions, unmet=manager.unmet)
+    result = {"changed": bool(actions), "actions": actions, "unmet": manager.unmet}
+    if module._diff and actions:
+        result["diff"] = {"before": "", "after": "".join(f"{action}\n" for action in actions)}
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

@@ -101,7 +101,9 @@ class Builder:
             "project": self._project,
         }
         if tool != "none" and tool not in methods:
-            raise self.site.error(STEP, "dependencies.tool %r is unknown" % tool, "use one of " + ", ".join([*methods, "none"]))
+            raise self.site.error(
+                STEP, "dependencies.tool %r is unknown" % tool, "use one of " + ", ".join([*methods, "none"])
+            )
         if self.site["source"]["kind"] == "package":
             self.pip(self.site["source"]["package"])
         if tool != "none":
