@@ -16,7 +16,7 @@ from ansible_collections.webstack.django.plugins.plugin_utils.plan.build import 
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.context import Site, World
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.schema import Error
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.topology import Host, tiers
-from ansible_collections.webstack.django.plugins.plugin_utils.secret import SecretError, master_key
+from ansible_collections.webstack.django.plugins.plugin_utils.secret import VARIABLE, SecretError, master_key
 
 _COLLECTION = Path(__file__).resolve().parents[2]
 
@@ -86,9 +86,11 @@ class ActionModule(ActionBase):
         return {"webstack_sites": [site.as_dict() for site in looked]}
 
     def _master(self, variables: Mapping[str, Any]) -> bytes:
+        given = variables.get(VARIABLE)
         return master_key(
             [str(source) for source in variables.get("ansible_inventory_sources") or []],
-            variables.get("webstack_master_key"),
+            # Often a template that names a vaulted variable; its text alone would be a key that everybody knows.
+            None if given is None else str(self._templar.template(given)),
         )
 
     def _host(self, variables: Mapping[str, Any]) -> dict[str, Any]:
