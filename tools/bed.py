@@ -224,10 +224,10 @@ def create() -> None:
 
 
 def ssh(name: str, command: Sequence[str]) -> None:
-    """Replace this process by a shell on the machine; a command gets a terminal where we have one (passwords)."""
+    """Replace this process by a shell on the machine."""
     made = facts(name)
     options = [
-        *(["-t"] if command and sys.stdin.isatty() and sys.stdout.isatty() else []),
+        *(["-t"] if command and sys.stdin.isatty() else []),
         *shlex.split(SSH_OPTIONS),
         "-i",
         made["key"],
