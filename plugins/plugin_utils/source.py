@@ -95,7 +95,8 @@ def without_password(url: str) -> str:
 
 
 def _unreachable(repo: str, words: str) -> SourceError:
-    last = without_password(words.strip().splitlines()[-1] if words.strip() else "no message")
+    lines = words.strip().splitlines() or ["no message"]
+    last = without_password(next((line for line in lines if line.startswith(("fatal:", "ERROR:"))), lines[-1]))
     shown = without_password(repo)
     lowered = words.lower()
     if "authentication" in lowered or "permission denied" in lowered or "could not read username" in lowered:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import ipaddress
 import re
 
-_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?")
+_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")  # Django refuses a Host with an underscore, too
 
 
 def is_address(name: str) -> bool:

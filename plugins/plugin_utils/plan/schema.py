@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,6 +37,12 @@ class Error:
     def __str__(self) -> str:
         where = f"site {self.site}: " if self.site else ""
         return f"{where}{self.key}: {self.text}"
+
+
+def kind_of(value: Any) -> str:
+    """What a value of YAML is, in words (Ansible's own types have names that say nothing)."""
+    kinds = ((bool, "true or false"), (str, "the text"), (Mapping, "the mapping"), ((list, tuple), "the list"))
+    return next((words for kind, words in kinds if isinstance(value, kind)), "the value")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -251,7 +257,7 @@ _KINDS = {
 
 
 def _wrong_type(option: Option, value: Any) -> str:
-    return f"must be {_KINDS.get(option.kind, option.kind)}, not {type(value).__name__} {value!r}"
+    return f"must be {_KINDS.get(option.kind, option.kind)}, not {kind_of(value)} {value!r}"
 
 
 def complete(option: Option, value: Any, site: str, key: str, errors: list[Error]) -> Any:
@@ -274,7 +280,7 @@ def complete(option: Option, value: Any, site: str, key: str, errors: list[Error
 def _complete_dict(keys: dict[str, Option], value: Any, site: str, key: str, errors: list[Error]) -> dict[str, Any]:
     prefix = f"{key}." if key else ""
     if not isinstance(value, dict):
-        errors.append(Error(site, key or "django_sites", f"must be a mapping, not {type(value).__name__} {value!r}"))
+        errors.append(Error(site, key or "django_sites", f"must be a mapping, not {kind_of(value)} {value!r}"))
         value = {}
     for name in value:
         if name not in keys:
@@ -291,7 +297,7 @@ def _complete_dict(keys: dict[str, Option], value: Any, site: str, key: str, err
 
 def _complete_list(items: Option, value: Any, site: str, key: str, errors: list[Error]) -> list[Any]:
     if not isinstance(value, (list, tuple)):
-        errors.append(Error(site, key, f"must be a list, not {type(value).__name__} {value!r}; write [{value}]"))
+        errors.append(Error(site, key, f"must be a list, not {kind_of(value)} {value!r}; write [{value}]"))
         return []
     return [complete(items, one, site, f"{key}[{number}]", errors) for number, one in enumerate(value)]
 

@@ -13,6 +13,7 @@ from ansible_collections.webstack.django.plugins.plugin_utils.plan.schema import
     SITE,
     Error,
     complete,
+    kind_of,
     nearest,
 )
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.schema import Option as _Option
@@ -29,7 +30,7 @@ def sites(raw: Any) -> tuple[list[dict[str, Any]], list[Error]]:
     if raw is None:
         raw = []
     if not isinstance(raw, (list, tuple)):
-        return [], [Error("", "django_sites", f"must be a list of sites, not {type(raw).__name__}")]
+        return [], [Error("", "django_sites", f"must be a list of sites, not {kind_of(raw)}; each begins with `- name:`")]
     result = [_site(one, number, errors) for number, one in enumerate(raw)]
     _between(result, errors)
     return result, errors
@@ -72,7 +73,8 @@ def _domains(site: dict[str, Any], label: str, key: str, errors: list[Error]) ->
 
 def _present(site: dict[str, Any], label: str, errors: list[Error]) -> None:
     if not site["domains"]:
-        errors.append(Error(label, "domains", "is missing; give at least one host name"))
+        if not any(error.site == label and error.key == "domains" for error in errors):
+            errors.append(Error(label, "domains", "is missing; give at least one host name"))
     elif site["domains"][0].startswith("*."):
         errors.append(Error(label, "domains[0]", "the first domain is the canonical one and cannot be a wildcard"))
     given = [key for key in SOURCES if site[key]]
