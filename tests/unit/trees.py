@@ -116,3 +116,9 @@ def cpu() -> float:
     """Processor seconds of ended child processes; other load on this machine does not count."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
+
+
+def nothing_left(tmp_path: Path) -> bool:
+    """No staged or kept file, no journal."""
+    state = [path.name for path in (tmp_path / "state").iterdir()]
+    return state == ["lock"] and not list((tmp_path / "root").rglob(".*webstack-*"))

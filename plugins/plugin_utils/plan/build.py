@@ -222,6 +222,7 @@ def nginx_site(site: Site, world: World, host: Host) -> dict[str, Any]:
         "https_redirect": site.given["https_redirect"],
         "hsts_seconds": 0 if all(map(is_address, site.given["domains"])) else site.given["hsts_seconds"],
         "client_max_body_size": site.given["client_max_body_size"],
+        "timeout": max(60, site.given["timeout"] + 5),  # the application gives up first, and says why in its log
     }
 
 

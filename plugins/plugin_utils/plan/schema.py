@@ -217,7 +217,7 @@ SITE: dict[str, Option] = {
         {},
         keys={
             "engine": Option("str", "What serves it.", "postgresql", ("postgresql", "none")),
-            "name": Option("str", "Name of the database and its role; the site's name if not given.", check=_matches(SITE_NAME, "a database name")),
+            "name": Option("str", "Name of the database; the site's name if not given.", check=_matches(SITE_NAME, "a database name")),
             "extensions": Option("list", "PostgreSQL extensions.", [], items=_EXTENSION),
             "over": Option("str", "How it is reached on the same host: by unix socket without a password, or by TCP with one.", "socket", ("socket", "tcp")),
             "password_version": Option("int", "Raise it to change the password.", 1, low=1, high=1000000),
