@@ -14,7 +14,7 @@ description:
 options:
   sites:
     description:
-      - The sites, as the role C(webstack.django.django_app) describes them in O(webstack.django.django_app#role:django_app_sites).
+      - The sites, as the role C(webstack.django.django_app) describes them in O(webstack.django.django_app#role:main:django_app_sites).
       - They hold secrets, so their values are never shown, logged or put on a command line.
     type: list
     elements: dict
