@@ -35,7 +35,9 @@ MARK = "<!-- table: made by benchmarks/converge.py -->"
 
 def run(*argv: str, **environment: str) -> str:
     """Run a command that must succeed; its output."""
-    done = subprocess.run(argv, cwd=ROOT, env={**os.environ, **environment}, text=True, capture_output=True, check=False)
+    done = subprocess.run(
+        argv, cwd=ROOT, env={**os.environ, **environment}, text=True, capture_output=True, check=False
+    )
     if done.returncode:
         sys.exit(f"{shlex.join(argv)}:\n{done.stdout[-4000:]}{done.stderr[-4000:]}")
     return done.stdout

@@ -26,7 +26,12 @@ SECONDS = 360  # to a page, from nothing
 def run(*argv: str, **more: str) -> subprocess.CompletedProcess[str]:
     """Run something in the checkout; its output is shown when it fails."""
     done = subprocess.run(
-        argv, cwd=ROOT, env={**os.environ, "WEBSTACK_DEMO_NAME": NAME, **more}, text=True, capture_output=True, check=False
+        argv,
+        cwd=ROOT,
+        env={**os.environ, "WEBSTACK_DEMO_NAME": NAME, **more},
+        text=True,
+        capture_output=True,
+        check=False,
     )
     assert done.returncode == 0, f"{argv}:\n{done.stdout[-6000:]}\n{done.stderr[-3000:]}"
     return done
@@ -54,7 +59,12 @@ def demo(port: int) -> Iterator[str]:
 def browse(*steps: dict[str, Any]) -> list[dict[str, Any]]:
     """What tests/client.py gets from this machine."""
     done = subprocess.run(
-        [sys.executable, "tests/client.py"], cwd=ROOT, input=json.dumps(steps), text=True, capture_output=True, check=True
+        [sys.executable, "tests/client.py"],
+        cwd=ROOT,
+        input=json.dumps(steps),
+        text=True,
+        capture_output=True,
+        check=True,
     )
     return list(json.loads(done.stdout))
 
@@ -126,7 +136,9 @@ def test_a_browser_shows_it(demo: str, tmp_path: Path) -> None:
     """Headless Chromium on a second machine draws the page, with its stylesheet and picture."""
     address = json.loads(run(sys.executable, "tools/bed.py", "up", NAME).stdout)["address"]
     browser = json.loads(run(sys.executable, "tools/bed.py", "up", BROWSER, "--scenario", NAME).stdout)["container"]
-    install = "apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends chromium"
+    install = (
+        "apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends chromium"
+    )
     run("docker", "exec", browser, "sh", "-c", install)
     flags = "--headless --no-sandbox --disable-gpu --disable-background-networking --disable-sync --no-first-run"
     common = f"chromium {flags} --ignore-certificate-errors --host-resolver-rules='MAP localhost {address}'"

@@ -30,7 +30,9 @@ def sites(raw: Any) -> tuple[list[dict[str, Any]], list[Error]]:
     if raw is None:
         raw = []
     if not isinstance(raw, (list, tuple)):
-        return [], [Error("", "django_sites", f"must be a list of sites, not {kind_of(raw)}; each begins with `- name:`")]
+        return [], [
+            Error("", "django_sites", f"must be a list of sites, not {kind_of(raw)}; each begins with `- name:`")
+        ]
     result = [_site(one, number, errors) for number, one in enumerate(raw)]
     _between(result, errors)
     return result, errors
