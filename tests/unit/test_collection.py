@@ -183,6 +183,11 @@ def test_no_file_is_too_long() -> None:
     assert {name: lines for name, lines in long.items() if lines > MAX_LINES} == {}
 
 
+def test_no_download_was_added_by_accident() -> None:
+    big = {relative(path): path.stat().st_size for path in files() if path.name != "uv.lock"}
+    assert {name: size for name, size in big.items() if size > 100_000} == {}
+
+
 def test_no_registry_is_named_but_in_the_lock_file() -> None:
     wrong = []
     for path in files():
