@@ -198,6 +198,38 @@ def dependencies(root: str, directory: str) -> tuple[str, str | None]:
     return "none", None
 
 
+# Drivers without wheels: what of Debian they are built with, and what they run with.
+_BUILT = {
+    "psycopg2": (["gcc", "libpq-dev", "python3-dev"], ["libpq5"]),
+    "mysqlclient": (["gcc", "libmariadb-dev", "pkg-config", "python3-dev"], ["libmariadb3"]),
+}
+
+
+def _named(root: str, file: str, seen: set[str]) -> str:
+    """The text of a file of requirements, with those that it includes."""
+    if file in seen:
+        return ""
+    seen.add(file)
+    text = _read(root, file)
+    if file.endswith((".txt", ".in")):
+        for name in re.findall(r"(?m)^\s*(?:-r|--requirement)[ =]?\s*(\S+)", text):
+            text += "\n" + _named(root, os.path.normpath(os.path.join(os.path.dirname(file), name)), seen)
+    return text
+
+
+def system_packages(root: str, file: str | None) -> dict[str, list[str]]:
+    """Packages of the distribution that the dependencies ask for by being there."""
+    build: set[str] = set()
+    run: set[str] = set()
+    text = _named(root, file, set()) if file else ""
+    for name, (to_build, to_run) in _BUILT.items():
+        # A line of requirements, an entry of a lock file (TOML or JSON), or of a list in pyproject.toml.
+        if re.search(rf"""(?mi)^\s*(?:name\s*=\s*)?["']?{name}(?:\[[^\]]*\])?["']?\s*(?:[<>=~!;:,@]|$)""", text):
+            build.update(to_build)
+            run.update(to_run)
+    return {"build": sorted(build), "run": sorted(run)}
+
+
 def requires_python(root: str, directory: str) -> str | None:
     """The versions of Python that the project takes, as in ``>=3.12``."""
     path = _nearest(root, directory, "pyproject.toml")
@@ -239,7 +271,7 @@ def detect(root: str, given: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         root: the checkout.
-        given: what the user said (``project_dir``, ``manage``, ``settings``, ``wsgi``), which wins.
+        given: what the user said (``project_dir``, ``manage``, ``settings``, ``wsgi``, ``file``), which wins.
 
     Raises:
         DetectError: something that is needed is not there, or ambiguous.
@@ -279,6 +311,7 @@ def detect(root: str, given: dict[str, Any]) -> dict[str, Any]:
         "wsgi": application if ":" in application else application + ":application",
         "tool": tool,
         "file": file,
+        "packages": system_packages(root, given.get("file") or file),
         "requires_python": requires_python(root, directory),
         "static_url": url_path(constants.get("STATIC_URL")),
         "media_url": url_path(constants.get("MEDIA_URL")),

@@ -19,6 +19,7 @@ from ansible_collections.webstack.django.plugins.plugin_utils.plan.context impor
     environment,
     media_url,
     overlay,
+    packages,
     placeholder_values,
     redis_url,
     release_id,
@@ -100,7 +101,7 @@ def app_site(site: Site, world: World, host: Host) -> dict[str, Any]:
         "settings_overlay": overlay(site),
         "python": given["python"],
         "dependencies": _dependencies(site),
-        "packages": given["packages"],
+        "packages": packages(site),
         "env": environment(site, values),
         "files": resolved_files(site, values),
         "build": given["build"],
@@ -301,7 +302,7 @@ def for_host(name: str, world: World) -> dict[str, Any]:
             {"name": site.name, "home": f"/srv/{site.name}", "state": "present"} for site in live
         ]
         plan["python_versions"] = sorted({site.given["python"] for site in live if site.given["python"]})
-        plan["os_run_packages"] = sorted({one for site in live for one in site.given["packages"]["run"]})
+        plan["os_run_packages"] = sorted({one for site in live for one in packages(site)["run"]})
         plan["gunicorn_instances"] = [gunicorn(site, world, host, share.app // len(live)) for site in live]
         plan["systemd_processes"] = [one for site in live for one in processes(site, world, host)]
         plan["django_app_sites"] = [app_site(site, world, host) for site in world.sites]

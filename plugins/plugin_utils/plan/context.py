@@ -142,6 +142,12 @@ def seen(site: Site, key: str, default: Any = None) -> Any:
     return default
 
 
+def packages(site: Site) -> dict[str, list[str]]:
+    """Packages of the distribution to build and to run with: what the user gave and what was detected."""
+    found = (site.detected or {}).get("packages") or {}
+    return {kind: sorted({*site.given["packages"][kind], *found.get(kind, ())}) for kind in ("build", "run")}
+
+
 def static_url(site: Site) -> str:
     """The URL path of the static files."""
     return str(site.given["static"]["url"] or (site.detected or {}).get("static_url") or "/static/")

@@ -34,7 +34,7 @@ def look(given: dict[str, Any]) -> tuple[Site, list[Error]]:
         return Site(given), [*errors, Error(name, error.key, str(error))]
     tree = str(found.tree)
     try:
-        detected = detect(tree, given)
+        detected = detect(tree, {**given, "file": given["dependencies"]["file"]})
     except DetectError as error:
         key = error.key if error.key != "repo" or given["repo"] else "path"
         return Site(given), [*errors, Error(name, key, str(error))]

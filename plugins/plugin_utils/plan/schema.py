@@ -145,7 +145,7 @@ SITE: dict[str, Option] = {
     ),
     "packages": Option(
         "dict",
-        "Packages of the operating system.",
+        "Packages of the operating system; those of psycopg2 and mysqlclient are detected.",
         {},
         keys={
             "build": Option("list", "Needed to build; removed again afterwards.", [], items=Option("str", "", check=_matches(_PACKAGE, "a package name"))),
