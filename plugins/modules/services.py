@@ -80,7 +80,9 @@ actions:
   elements: str
   sample: [daemon-reload, reload nginx.service]
 unmet:
-  description: Units that systemd skips on this host because of a condition in them, for instance C(ConditionVirtualization=!container).
+  description: >-
+    Units that systemd skips on this host because of a condition in them, for instance C(ConditionVirtualization=!container).
+    A warning names them.
   returned: always
   type: list
   elements: str
@@ -117,6 +119,11 @@ def main():
     except ServiceError as error:
         module.fail_json(msg=str(error))
     result = {"changed": bool(actions), "actions": actions, "unmet": manager.unmet}
+    if manager.unmet:
+        module.warn(
+            "Left out on this host, where a condition of the unit is not met (in a container, for instance): "
+            + ", ".join(manager.unmet)
+        )
     if module._diff and actions:
         result["diff"] = {"before": "", "after": "".join(f"{action}\n" for action in actions)}
     module.exit_json(**result)

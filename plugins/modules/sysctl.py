@@ -10,7 +10,7 @@ version_added: 0.1.0
 description:
   - Compares a list of settings with what the kernel says now and writes what differs, in one round trip. What somebody
     changed on the running system is found and put back.
-  - Settings that this kernel lacks, or that a container may not write, are left out and named.
+  - Settings that this kernel lacks, or that a container may not write, are left out and named in a warning.
   - Writes no file; settings that survive a reboot belong into a file in C(/etc/sysctl.d).
 options:
   settings:
@@ -64,6 +64,9 @@ def main():
         "changed_keys": list(outcome.changed),
         "skipped_keys": outcome.skipped,
     }
+    for reason in sorted(set(outcome.skipped.values())):
+        keys = [key for key in sorted(outcome.skipped) if outcome.skipped[key] == reason]
+        module.warn(f"Kernel settings left as they are: {', '.join(keys)}: {reason}")
     if module._diff:
         result["diff"] = {
             "before": "".join(f"{key} = {found}\n" for key, (found, _wanted) in outcome.changed.items()),
