@@ -43,7 +43,7 @@ def test_static_file_comes_from_the_web_server(browse, site):
 
 @pytest.mark.parametrize("site", SITES)
 def test_log_in_to_the_admin(host, browse, site):
-    make_admin(browse, site)
+    make_admin(host, site)
     url = f"https://{site}.example.com/admin/login/?next=/admin/"
     form, inside = browse({"url": url}, {"url": url, "form": {"username": "admin", "password": "correct-horse-9"}})
     assert form["status"] == 200
