@@ -73,6 +73,7 @@ def test_kernel_settings(host):
 
 def test_packages(host):
     assert host.run("tree --version").rc == 0
+    assert host.run("logrotate --debug /etc/logrotate.conf").rc == 0
 
 
 def test_accounts(host):
@@ -134,6 +135,10 @@ def test_what_was_changed_by_hand_is_found_and_put_back(host, playbook):
         "hostname elsewhere": "the host name is web1.example.com",
         "systemctl -q disable --now systemd-timesyncd": "start systemd-timesyncd.service",
         "usermod -s /bin/bash blog": "blog",
+        "systemctl -q disable --now apt-daily.timer": "start apt-daily.timer",
+        "systemctl -q disable --now apt-daily-upgrade.timer": "start apt-daily-upgrade.timer",
+        "systemctl -q disable --now unattended-upgrades": "enable unattended-upgrades.service",
+        "rm /etc/sysctl.d/99-webstack.conf": "/etc/sysctl.d/99-webstack.conf",
     }
     for command in by_hand:
         host.check_output(command)
@@ -152,6 +157,29 @@ def test_what_was_changed_by_hand_is_found_and_put_back(host, playbook):
     assert host.check_output("uname -n") == "web1.example.com"
 
 
+def test_a_package_installation_that_was_cut_is_finished(host, playbook):
+    """dpkg killed in the middle, and the file with which Ansible's module keeps daemons from starting still there."""
+    host.check_output("mkdir -p /tmp/cut/DEBIAN")
+    host.check_output(
+        "printf 'Package: cut\\nVersion: 1\\nArchitecture: all\\nMaintainer: x\\nDescription: x\\n' >/tmp/cut/DEBIAN/control"
+    )
+    host.check_output(
+        "printf '#!/bin/sh\\n[ -e /run/cut ] || { touch /run/cut; kill -KILL $PPID; }\\n' >/tmp/cut/DEBIAN/postinst"
+    )
+    host.check_output("chmod 0755 /tmp/cut/DEBIAN/postinst; rm -f /run/cut; dpkg-deb -b /tmp/cut /tmp/cut.deb")
+    assert host.run("dpkg -i /tmp/cut.deb").rc != 0
+    host.check_output("printf '#!/bin/sh\\nexit 101\\n' >/usr/sbin/policy-rc.d; chmod 0755 /usr/sbin/policy-rc.d")
+    assert "dpkg was interrupted" in host.run("apt-get install -y tree").stderr
+    predicted = playbook(check=True)
+    for name in ("every package is configured", "packages may start their daemons"):
+        assert name in predicted.output, predicted.output
+    done = playbook()
+    assert (done.rc, done.changed) == (0, 1), done.output
+    assert host.check_output("dpkg-query -W -f '${db:Status-Status}' cut") == "installed"
+    assert not host.file("/usr/sbin/policy-rc.d").exists
+    host.check_output("dpkg --purge cut; rm -r /tmp/cut /tmp/cut.deb /run/cut")
+
+
 def test_certificate_authorities_people_and_swap_go(host, playbook):
     gone = {
         "os_ca_certificates": [{"name": "example-company", "state": "absent"}],
@@ -161,6 +189,7 @@ def test_certificate_authorities_people_and_swap_go(host, playbook):
         "os_swap_mb": 0,
         "os_ntp_servers": [],
     }
+    host.check_output("systemd-run -q --unit=of-ada --uid=ada sleep infinity")
     done = playbook(gone)
     assert done.rc == 0, done.output
     assert not trusted(host)
@@ -170,15 +199,17 @@ def test_certificate_authorities_people_and_swap_go(host, playbook):
     for path in (SUDOERS, "/etc/systemd/system/swapfile.swap", "/etc/systemd/timesyncd.conf.d/webstack.conf"):
         assert not host.file(path).exists
     assert playbook(gone).changed == 0
-    host.check_output("rm -rf /home/ada")
+    host.check_output("systemctl stop of-ada; rm -rf /home/ada")
     assert playbook().rc == 0
     assert playbook(check=True).changed == 0
 
 
 def test_a_mistake_in_the_configuration_leaves_the_old_one(host, playbook):
-    """What only the host can judge: sudo rules, the time zones and locales that there are."""
+    """What only the host can judge: certificates, sudo rules, the time zones and locales that there are."""
     before = host.file(SUDOERS).content_string
+    none = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"
     for variables, message in (
+        ({"os_ca_certificates": [{"name": "example-company", "content": none}]}, "openssl x509"),
         ({"os_sudo_rules": ["ada ALL=(root NOPASSWD ALL"]}, "visudo -cf /etc/sudoers"),
         ({"os_timezone": "Europe/Nowhere"}, "os_timezone: this host knows no time zone Europe/Nowhere"),
         ({"os_locale": "xx_YY.UTF-8"}, "os_locale, os_locales: this host knows no locale xx_YY.UTF-8"),

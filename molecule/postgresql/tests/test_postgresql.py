@@ -113,6 +113,25 @@ def test_extensions_are_where_they_were_declared(host) -> None:
     assert sql(host, "SELECT count(*) > 0 FROM pg_stat_statements").stdout == "t\n"
 
 
+def test_a_user_of_the_system_may_be_another_role_where_a_map_says_so(host, playbook) -> None:
+    declared = {
+        "postgresql_ident": [{"map": "ops", "system_user": "shop", "database_user": "blog"}],
+        "postgresql_hba": [
+            {"type": "local", "database": "blog", "user": "blog", "method": "peer", "options": {"map": "ops"}}
+        ],
+    }
+    assert playbook(declared).rc == 0
+    assert sql(host, "SELECT current_user", "shop", "blog", "-U blog").stdout == "blog\n"
+    assert playbook().rc == 0
+    assert "Peer authentication failed" in sql(host, "SELECT 1", "shop", "blog", "-U blog").stderr
+
+
+def test_it_waits_for_the_addresses_that_it_listens_on(host) -> None:
+    unit = host.check_output("systemctl list-units --plain --no-legend 'postgresql@*' | cut -d ' ' -f 1")
+    shown = host.check_output(f"systemctl show -p Wants -p After {unit}")
+    assert shown.count("network-online.target") == 2, shown
+
+
 def test_a_restart_keeps_data(host) -> None:
     assert sql(host, "CREATE TABLE IF NOT EXISTS kept AS SELECT 42 AS answer").rc == 0
     host.check_output("systemctl restart postgresql")
@@ -206,6 +225,7 @@ def test_drift_is_found_and_put_back(host, playbook) -> None:
     superuser(host, "DROP EXTENSION pg_trgm", "blog")
     host.check_output("for f in /etc/postgresql/*/main/pg_hba.conf; do echo 'host all all 0.0.0.0/0 trust' >> $f; done")
     host.check_output("systemctl reload postgresql")
+    host.check_output("systemctl disable postgresql; sed -i s/auto/manual/ /etc/postgresql/*/main/start.conf")
     predicted = playbook(check=True)
     assert predicted.rc == 0
     for action in (
@@ -217,6 +237,8 @@ def test_drift_is_found_and_put_back(host, playbook) -> None:
         '+REVOKE "pg_read_all_data" FROM "shop"',
         "+REVOKE CREATE ON SCHEMA public FROM PUBLIC",
         '+CREATE EXTENSION IF NOT EXISTS "pg_trgm"',
+        "+enable postgresql.service",
+        "-manual",
     ):
         assert action in predicted.output, predicted.output
     assert playbook().rc == 0
@@ -275,7 +297,20 @@ def test_a_run_that_was_cut_is_healed(host, playbook) -> None:
     assert superuser_down.rc != 0
     assert playbook().rc == 0
     assert sql(host, "SELECT 1").stdout == "1\n"
+    host.check_output("systemctl stop 'postgresql@*'")
+    assert playbook().rc == 0
+    assert sql(host, "SELECT 1").stdout == "1\n"
     host.check_output("touch /etc/postgresql/*/main/pg_hba.conf")
     run = playbook()
     assert run.rc == 0 and "+reload" in run.output, run.output
+    assert playbook().changed == 0
+
+
+def test_a_cluster_that_is_gone_is_made_again(host, playbook) -> None:
+    """The package makes one only when it is installed."""
+    host.check_output("pg_dropcluster --stop $(basename $(dirname $(ls -d /etc/postgresql/*/main))) main")
+    assert playbook().rc == 0
+    assert sql(host, "SELECT 1").stdout == "1\n"
+    assert superuser(host, "SHOW server_encoding") == "UTF8"
+    assert superuser(host, "SHOW data_checksums") == "on"
     assert playbook().changed == 0

@@ -50,6 +50,15 @@ def test_another_version_and_a_damaged_one(host, playbook):
     assert host.check_output("ls /opt/webstack") == "uv\nuv-0.13.8"
 
 
+def test_a_umask_of_the_administrator_locks_nobody_out(host, playbook):
+    host.check_output("echo 'Defaults umask=0077, umask_override' >/etc/sudoers.d/umask; rm -r /opt/webstack")
+    try:
+        assert playbook().rc == 0
+    finally:
+        host.check_output("rm /etc/sudoers.d/umask")
+    test_uv_is_the_declared_version_and_everybody_may_run_it(host)
+
+
 def test_python_of_the_distribution_needs_no_download(host, playbook, machine):
     run = playbook({"python_versions": [{"debian12": "3.11", "debian13": "3.13"}[machine]]})
     assert (run.rc, run.changed) == (0, 0), run.output
@@ -61,6 +70,7 @@ def test_python_that_cannot_be_had(host, playbook, wanted):
     run = playbook({"python_versions": [wanted], "python_mirror": "http://127.0.0.1:9"})
     assert run.rc != 0
     assert f"python_versions: the distribution has no Python {wanted}, and uv could not download it" in run.output
+    assert wanted == "3.99" or "http://127.0.0.1:9" in run.output
     assert version(host) == "0.13.8"
 
 

@@ -33,6 +33,9 @@ def pid(host, instance: str) -> str:
         ("blog-cache", "timeout", "0"),
         ("blog-cache", "port", "0"),
         ("blog-cache", "slowlog-max-len", "512"),
+        ("blog-cache", "maxclients", "10000"),
+        ("blog-cache", "lazyfree-lazy-eviction", "yes"),
+        ("blog-cache", "lazyfree-lazy-user-flush", "yes"),
         ("blog-broker", "maxmemory-policy", "noeviction"),
         ("blog-broker", "maxmemory", "33554432"),
         ("blog-broker", "appendonly", "yes"),
@@ -75,7 +78,15 @@ def test_a_broker_keeps_its_jobs_over_a_restart_and_a_crash(host) -> None:
 
 
 def test_nobody_changes_settings_or_users_of_the_running_server(host) -> None:
-    for words in (("CONFIG", "SET", "maxmemory", "1gb"), ("ACL", "SETUSER", "default", "+@all"), ("SHUTDOWN",)):
+    for words in (
+        ("CONFIG", "SET", "maxmemory", "1gb"),
+        ("ACL", "SETUSER", "default", "+@all"),
+        ("MODULE", "LIST"),
+        ("DEBUG", "SLEEP", "0"),
+        ("REPLICAOF", "127.0.0.1", "1"),
+        ("SLAVEOF", "127.0.0.1", "1"),
+        ("SHUTDOWN",),
+    ):
         assert "NOPERM" in redis(host, "blog-cache", *words)
     assert redis(host, "blog-cache", "FLUSHDB") == "OK"
 
@@ -93,6 +104,8 @@ def test_the_port_wants_tls_and_the_password(host) -> None:
 def test_the_instance_of_the_package_does_not_run(host) -> None:
     assert not host.service("redis-server").is_running
     assert not host.service("redis-server").is_enabled
+    first = host.check_output("journalctl -q -o cat -g ^Started -u redis-server -u 'redis-server@*' | head -n 1")
+    assert "redis-server@" in first
     for name in ("blog-cache", "blog-broker", "remote"):
         assert host.service(f"redis-server@{name}").is_running
         assert host.service(f"redis-server@{name}").is_enabled
@@ -196,3 +209,22 @@ def test_drift_is_found_and_put_back(host, playbook) -> None:
     assert not host.service("redis-server").is_running
     again = playbook()
     assert again.rc == 0 and again.changed == 0, again.output
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "/etc/redis/redis-remote.conf",
+        "/etc/redis/redis-remote.acl",
+        "/etc/systemd/system/redis-server@remote.service.d/webstack.conf",
+        "/etc/ssl/certs/ssl-cert-snakeoil.pem",
+        "/etc/ssl/private/ssl-cert-snakeoil.key",
+    ],
+)
+def test_a_run_that_was_cut_is_healed(host, playbook, file) -> None:
+    """Killed after the files were written, or a certificate that was renewed: the server is older than they are."""
+    cache, remote = pid(host, "blog-cache"), pid(host, "remote")
+    host.check_output(f"touch {file}")
+    run = playbook()
+    assert (run.rc, run.changed) == (0, 1), run.output
+    assert pid(host, "blog-cache") == cache and pid(host, "remote") != remote

@@ -43,6 +43,15 @@ def test_no_connection_is_refused_during_restarts(host):
     assert done.stdout.count("good day") == 12
 
 
+def test_signals_reach_the_process_and_its_words_the_journal(host):
+    for verb, words in (("reload", "reads its settings again"), ("restart", "finishes its job")):
+        before, since = pid(host, "hello-worker"), host.check_output("date +%s.%N")
+        host.check_output(f"systemctl {verb} hello-worker")
+        said = f"journalctl -q -o cat -t hello-worker --since=@{since} | grep -qx '{words}'"
+        host.check_output(f'timeout 30 sh -c "until {said}; do sleep 0.2; done"')
+        assert (pid(host, "hello-worker") == before) == (verb == "reload")
+
+
 def test_it_comes_back_after_a_crash_and_after_a_clean_end(host):
     for signal in ("KILL", "TERM"):
         before = pid(host, "hello-worker")
@@ -57,7 +66,9 @@ def test_a_process_without_a_release_waits_for_it(host):
     """Neither its program nor its release exist at first; a deployment needs no more than a restart."""
     assert host.service("later-web.socket").is_enabled
     assert host.service("later-web.service").is_enabled
+    host.check_output("systemctl start later-web.socket; systemctl start later-web.service")  # as when it boots
     assert not host.service("later-web.socket").is_running
+    assert not host.service("later-web.service").is_running
     assert ask(host, site="later").rc != 0
     assert host.check_output("systemctl --failed --plain --no-legend") == ""
     host.check_output("mkdir -p /srv/later; python3 -m venv --without-pip /srv/later/venv")
@@ -103,7 +114,7 @@ def test_sandbox(host):
     shown = dict(
         line.split("=", 1)
         for line in host.check_output(
-            "systemctl show hello-web -p NoNewPrivileges,ProtectSystem,ReadWritePaths,MemoryMax,KillMode,User,TimeoutStopUSec"
+            "systemctl show hello-web -p NoNewPrivileges,ProtectSystem,ReadWritePaths,MemoryMax,KillMode,User,TimeoutStopUSec,UMask"
         ).splitlines()
     )
     assert shown["NoNewPrivileges"] == "yes"
@@ -113,6 +124,8 @@ def test_sandbox(host):
     assert shown["KillMode"] == "mixed"
     assert shown["User"] == "hello"
     assert shown["TimeoutStopUSec"] == "20s"
+    assert shown["UMask"] == "0027"
+    assert host.check_output("systemctl show hello-web.socket -p Backlog --value") == "2048"
 
 
 def test_a_newer_environment_restarts_the_process(host, playbook):
@@ -162,6 +175,23 @@ def test_a_unit_changed_by_hand_is_put_back(host, playbook):
     assert host.process.get(pid=pid(host, "hello-worker")).user == "hello"
     assert "ProtectSystem=strict" in host.check_output("systemctl show -p ProtectSystem hello-worker")
     assert host.service("hello-worker").is_enabled
+    assert playbook().changed == 0
+
+
+def test_a_run_that_was_cut_is_healed(host, playbook):
+    """Killed after the units were written: their processes and sockets are older than they are."""
+    host.check_output("sed -i s/SocketMode=0660/SocketMode=0600/ /etc/systemd/system/hello-web.socket")
+    host.check_output("systemctl daemon-reload; systemctl stop hello-web.socket hello-web; systemctl start hello-web")
+    assert host.file("/run/webstack/hello/web.sock").mode == 0o600
+    web, worker = pid(host, "hello-web"), pid(host, "hello-worker")
+    host.check_output("sed -i s/SocketMode=0600/SocketMode=0660/ /etc/systemd/system/hello-web.socket")
+    host.check_output("touch /etc/systemd/system/hello-worker.service")
+    run = playbook()
+    assert (run.rc, run.changed) == (0, 1), run.output
+    assert host.file("/run/webstack/hello/web.sock").mode == 0o660
+    assert pid(host, "hello-worker") != worker
+    assert "good day" in ask(host).stdout
+    assert pid(host, "hello-web") != web
     assert playbook().changed == 0
 
 
