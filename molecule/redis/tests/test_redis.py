@@ -82,7 +82,6 @@ def test_nobody_changes_settings_or_users_of_the_running_server(host) -> None:
         ("CONFIG", "SET", "maxmemory", "1gb"),
         ("ACL", "SETUSER", "default", "+@all"),
         ("MODULE", "LIST"),
-        ("DEBUG", "SLEEP", "0"),
         ("REPLICAOF", "127.0.0.1", "1"),
         ("SLAVEOF", "127.0.0.1", "1"),
         ("SHUTDOWN",),
