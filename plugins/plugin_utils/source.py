@@ -25,7 +25,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 GIT_TIMEOUT = 120  # seconds for one answer of a remote repository
-_COMMIT = re.compile(r"[0-9a-f]{7,40}")
+FETCH_TIMEOUT = 1800  # seconds for its content; git itself gives a stalled transfer up
+_COMMIT = re.compile(r"[0-9a-f]{4,40}")
+_LFS = b"version https://git-lfs.github.com/spec/"
 _JUNK = frozenset(
     {".git", ".hg", ".venv", "venv", "node_modules", "__pycache__", ".tox", ".mypy_cache", ".pytest_cache"}
 )
@@ -68,25 +70,34 @@ def _locked(name: str) -> Iterator[Path]:
         yield directory
 
 
-def _git(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    environment = dict(os.environ, GIT_TERMINAL_PROMPT="0", LC_ALL="C.UTF-8")
-    # A question about a host key or a password would wait for ever.
+def _git(*words: str, cwd: Path | None = None, timeout: int = GIT_TIMEOUT) -> subprocess.CompletedProcess[str]:
+    # A repository that this process happens to run in (a hook, a rebase) is not meant.
+    around = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY")
+    environment = {name: value for name, value in os.environ.items() if name not in around}
+    environment.update(GIT_TERMINAL_PROMPT="0", GCM_INTERACTIVE="never", GIT_LFS_SKIP_SMUDGE="1", LC_ALL="C.UTF-8")
+    # A question about a host key or a password would wait for ever, in a window as well.
+    environment.setdefault("GIT_ASKPASS", "")
     environment.setdefault("GIT_SSH_COMMAND", "ssh -o BatchMode=yes -o ConnectTimeout=20")
+    stalled = ("-c", "http.lowSpeedLimit=1", "-c", "http.lowSpeedTime=60")
     try:
         return subprocess.run(
-            ["git", *words],
+            ["git", *stalled, *words],
             cwd=cwd,
             env=environment,
-            text=True,
+            encoding="utf-8",
+            errors="surrogateescape",
             capture_output=True,
-            timeout=GIT_TIMEOUT,
+            timeout=timeout,
             check=False,
             stdin=subprocess.DEVNULL,
+            start_new_session=True,  # without a terminal, ssh cannot ask either
         )
     except FileNotFoundError as error:
         raise SourceError("repo", "git is not installed on this machine; install it") from error
     except subprocess.TimeoutExpired as error:
-        raise SourceError("repo", f"git {words[0]} gave no answer within {GIT_TIMEOUT} seconds") from error
+        raise SourceError(
+            "repo", f"git {words[0]} gave no answer within {timeout} seconds; check the network"
+        ) from error
 
 
 def without_password(url: str) -> str:
@@ -101,6 +112,8 @@ def _unreachable(repo: str, words: str) -> SourceError:
     lowered = words.lower()
     if "authentication" in lowered or "permission denied" in lowered or "could not read username" in lowered:
         advice = "it may be private or misspelt: check the address, and that `git ls-remote` works for you here"
+    elif Path(repo).is_dir():
+        advice = "this directory is no git repository; give a plain directory as `path`"
     elif "not found" in lowered or "does not exist" in lowered or "not appear to be a git repository" in lowered:
         advice = "there is no such repository; check the address"
     else:
@@ -126,7 +139,8 @@ def resolve_commit(repo: str, version: str | None) -> tuple[str, str]:
     for ref in (f"refs/tags/{version}^{{}}", f"refs/tags/{version}", f"refs/heads/{version}", version):
         if ref in refs:
             return refs[ref], ref.removesuffix("^{}")
-    if _COMMIT.fullmatch(version):
+    if _COMMIT.fullmatch(version.lower()):
+        version = version.lower()
         full = sorted({commit for commit in refs.values() if commit.startswith(version)})
         if len(full) == 1:
             return full[0], full[0]
@@ -134,6 +148,7 @@ def resolve_commit(repo: str, version: str | None) -> tuple[str, str]:
             return version, version
         return version, ""
     names = sorted({re.sub(r"^refs/(heads|tags)/|\^\{\}$", "", ref) for ref in refs if ref.startswith("refs/")})
+    names = [name for name in names if not name.startswith("refs/") and name != "HEAD"]
     close = difflib.get_close_matches(version, names, n=3, cutoff=0.4) or names[:8]
     raise SourceError(
         "version",
@@ -162,83 +177,110 @@ def _fetch(bare: Path, address: str, commit: str, ref: str, version: str | None)
     """Make a commit available in the bare repository; returns its full name."""
     if len(commit) == 40 and _git("cat-file", "-e", f"{commit}^{{commit}}", cwd=bare).returncode == 0:
         return commit
-    done = _git("fetch", "--quiet", "--depth", "1", "--", address, ref, cwd=bare) if ref else None
+    done = None
+    if ref:
+        done = _git("fetch", "--quiet", "--depth", "1", "--", address, ref, cwd=bare, timeout=FETCH_TIMEOUT)
     if done is None or done.returncode != 0:
         # A commit that is no tip may be refused by itself: take the whole history.
-        done = _git("fetch", "--quiet", "--tags", "--", address, "+refs/*:refs/remote/*", cwd=bare)
+        deeper = ["--unshallow"] if (bare / "shallow").exists() else []
+        words = ["fetch", "--quiet", "--tags", *deeper, "--", address, "+refs/*:refs/remote/*"]
+        done = _git(*words, cwd=bare, timeout=FETCH_TIMEOUT)
         if done.returncode != 0:
             raise _unreachable(address, done.stderr)
     found = _git("rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}", cwd=bare)
     if found.returncode != 0:
-        raise SourceError("version", f"{version!r} is no commit of {without_password(address)!r}")
+        raise SourceError(
+            "version",
+            f"{version!r} is no branch, tag or commit of {without_password(address)!r}, or the beginning of several commits",
+        )
     return found.stdout.strip()
 
 
 def _export(bare: Path, commit: str, archive: Path, tree: Path, address: str) -> None:
     with tempfile.TemporaryDirectory(dir=archive.parent) as temporary:
-        packed = Path(temporary) / "code.tar"
-        with packed.open("wb") as file:
-            done = subprocess.run(
-                ["git", "archive", "--format=tar", commit], cwd=bare, stdout=file, stderr=subprocess.PIPE, check=False
-            )
-        if done.returncode != 0:
-            raise SourceError("repo", f"git archive failed: {done.stderr.decode(errors='replace').strip()}")
         unpacked = Path(temporary) / "tree"
         unpacked.mkdir()
-        with tarfile.open(packed) as tar:
-            tar.extractall(unpacked, filter="tar")
+        # Not `git archive`: that leaves out what .gitattributes calls export-ignore.
+        (bare / "index").unlink(missing_ok=True)
+        done = _git(f"--work-tree={unpacked}", "checkout", "--quiet", "--force", commit, "--", ".", cwd=bare)
+        if done.returncode != 0:
+            raise SourceError("repo", f"commit {commit[:12]} cannot be checked out: {done.stderr.strip()}")
         if (unpacked / ".gitmodules").exists():
             _submodules(bare, commit, unpacked, address)
-            packed.unlink()
+        files = _all_files(unpacked)
+        _no_pointers(unpacked, files)
         if tree.exists():
             shutil.rmtree(tree)
-        _pack(unpacked, _all_files(unpacked), archive)
+        _pack(unpacked, files, archive, "repo")
         unpacked.rename(tree)
+
+
+def _no_pointers(directory: Path, files: list[str]) -> None:
+    """Refuse a tree whose large files are elsewhere (Git LFS, where git-lfs is not installed)."""
+    plain = [name for name in files if (directory / name).is_file() and not (directory / name).is_symlink()]
+    attributes = [directory / name for name in plain if Path(name).name == ".gitattributes"]
+    if not any("filter=lfs" in path.read_text(errors="replace") for path in attributes):
+        return
+    for name in plain:
+        path = directory / name
+        if path.stat().st_size < 1024 and path.read_bytes().startswith(_LFS):
+            raise SourceError(
+                "repo",
+                f"{name} is kept in Git LFS, which is not fetched; make a checkout with `git lfs pull` and give it as `path`",
+            )
 
 
 def _submodules(bare: Path, commit: str, unpacked: Path, address: str) -> None:
     """Check submodules out into the tree, with git itself in a clone beside it."""
     clone = unpacked.with_name("clone")
     steps = (
+        ("-C", str(bare), "update-ref", "refs/heads/webstack", commit),  # or a clone would have no commit at all
         ("clone", "--quiet", "--no-checkout", str(bare), str(clone)),
         ("-C", str(clone), "remote", "set-url", "origin", address),  # relative addresses of submodules
         ("-C", str(clone), "checkout", "--quiet", commit),
         ("-C", str(clone), "submodule", "update", "--init", "--recursive", "--depth", "1"),
     )
     for words in steps:
-        done = _git(*words)
+        done = _git(*words, timeout=FETCH_TIMEOUT)
         if done.returncode != 0:
             raise SourceError("repo", f"its submodules cannot be fetched: {without_password(done.stderr.strip())}")
     shutil.rmtree(unpacked)
     shutil.copytree(clone, unpacked, symlinks=True, ignore=shutil.ignore_patterns(".git"))
 
 
+def _junk(name: str) -> bool:
+    """Whether nobody would want to have a file on a server that is in no repository."""
+    return name.endswith(_JUNK_SUFFIXES) or not _JUNK.isdisjoint(Path(name).parts)
+
+
 def _all_files(directory: Path) -> list[str]:
     found = []
     for base, directories, files in os.walk(directory):
-        directories[:] = sorted(name for name in directories if name not in _JUNK)
         links = [name for name in directories if (Path(base) / name).is_symlink()]
-        for name in [*files, *links]:
-            if not name.endswith(_JUNK_SUFFIXES):
-                found.append(os.path.relpath(os.path.join(base, name), directory))
+        directories[:] = sorted(name for name in directories if name != ".git")
+        found += [os.path.relpath(os.path.join(base, name), directory) for name in [*files, *links]]
     return sorted(found)
 
 
-def _pack(directory: Path, files: list[str], archive: Path) -> str:
+def _pack(directory: Path, files: list[str], archive: Path, key: str) -> str:
     """Write a tar.gz that depends on nothing but names, modes and contents; returns the hash of the tar."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for name in files:
+            tar.inodes = {}  # type: ignore[attr-defined]  # or a second name of one file would be a link to the first
             info = tar.gettarinfo(str(directory / name), arcname=name)
-            if not (info.isfile() or info.issym()):
+            if info is None or not (info.isfile() or info.issym()):  # sockets, pipes
                 continue
             info.uid = info.gid = 0
             info.uname = info.gname = "root"
             info.mtime = 0
             info.mode = 0o755 if info.mode & 0o111 else 0o644
             if info.isfile():
-                with (directory / name).open("rb") as file:
-                    tar.addfile(info, file)
+                try:
+                    with (directory / name).open("rb") as file:
+                        tar.addfile(info, file)
+                except OSError as error:
+                    raise SourceError(key, f"{name} cannot be read: {error.strerror}") from error
             else:
                 tar.addfile(info)
     data = buffer.getvalue()
@@ -249,24 +291,45 @@ def _pack(directory: Path, files: list[str], archive: Path) -> str:
     return hashlib.sha256(data).hexdigest()[:40]
 
 
+def _of_git(root: Path) -> list[str] | None:
+    """What git tracks below a directory or does not ignore, with submodules; None where git says nothing about it."""
+    # The user asked for this directory, whoever owns it; nothing in it is run.
+    ours = ("-c", "safe.directory=*", "-c", "core.fsmonitor=false")
+    tracked = _git(*ours, "ls-files", "-z", "--cached", cwd=root)
+    # A repository around it that ignores it (a scratch directory) says nothing about its files.
+    if tracked.returncode != 0 or _git(*ours, "check-ignore", "--quiet", str(root), cwd=root).returncode == 0:
+        return None
+    others = _git(*ours, "ls-files", "-z", "--others", "--exclude-standard", cwd=root)
+    names = set(tracked.stdout.split("\0")) | {name for name in others.stdout.split("\0") if not _junk(name)}
+    found: list[str] = []
+    for name in names - {""}:
+        path = root / name
+        if path.is_dir() and not path.is_symlink():  # a repository in this one
+            inner = _of_git(path)
+            found += [os.path.join(name, one) for one in (_wanted(path) if inner is None else inner)]
+        elif os.path.lexists(path):
+            found.append(name)
+    return sorted(os.path.normpath(name) for name in found)
+
+
+def _wanted(root: Path) -> list[str]:
+    return [name for name in _all_files(root) if not _junk(name)]
+
+
 def directory(path: str) -> Source:
     """Pack a directory of the controller: what git tracks or does not ignore, or all but junk."""
     root = Path(path).expanduser().resolve()
     if not root.is_dir():
-        raise SourceError("path", f"{str(root)!r} is no directory on this machine")
-    listed = _git("ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=root)
-    # A repository around it that ignores it (a scratch directory) says nothing about its files.
-    ignored = _git("check-ignore", "--quiet", str(root), cwd=root).returncode == 0
-    if listed.returncode == 0 and not ignored:
-        names = {name for name in listed.stdout.split("\0") if name and os.path.lexists(root / name)}
-        files = sorted(name for name in names if not (root / name).is_dir() or (root / name).is_symlink())
-    else:
-        files = _all_files(root)
+        what = "is a file, not a directory" if root.exists() else "is no directory on this machine"
+        raise SourceError("path", f"{str(root)!r} {what}; give the directory of the project")
+    listed = _of_git(root)
+    files = _wanted(root) if listed is None else listed
     if not files:
-        raise SourceError("path", f"{str(root)!r} has no files")
+        raise SourceError("path", f"{str(root)!r} has no files (or git ignores them all)")
+    _no_pointers(root, files)
     with _locked(f"path-{hashlib.sha256(str(root).encode()).hexdigest()[:16]}") as place:
         packed = place / "new.tar.gz"
-        commit = _pack(root, files, packed)
+        commit = _pack(root, files, packed, "path")
         archive, tree = place / f"{commit}.tar.gz", place / commit
         packed.rename(archive)
         if not tree.is_dir():
