@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ansible.errors import AnsibleActionFail
+from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.webstack.django.plugins.plugin_utils.plan import inspect, validate
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.build import for_host
@@ -18,7 +18,15 @@ from ansible_collections.webstack.django.plugins.plugin_utils.plan.schema import
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.topology import Host, tiers
 from ansible_collections.webstack.django.plugins.plugin_utils.secret import VARIABLE, SecretError, master_key
 
+_IGNORED = ("webstack_ignore_variables", "webstack_ignore_groups")
+_OF_A_SERVER = ("private_address", "webstack_memory_mb")
 _COLLECTION = Path(__file__).resolve().parents[2]
+
+
+def _label(site: Any, number: int) -> str:
+    """The name of a site whose templates are not resolved yet."""
+    name = site.get("name") if isinstance(site, Mapping) else None
+    return str(name) if name and "{{" not in str(name) else f"number {number + 1}"
 
 
 def _role_options() -> dict[str, list[str]]:
@@ -56,34 +64,72 @@ class ActionModule(ActionBase):
 
     def _validate(self, variables: Mapping[str, Any]) -> dict[str, Any]:
         """Everything that can be said without a server."""
-        hostvars = variables["hostvars"]
-        hosts = list(variables.get("ansible_play_hosts_all") or variables["groups"]["all"])
-        ignored = variables.get("webstack_ignore_variables") or []
+        hostvars, groups = variables["hostvars"], variables["groups"]
+        hosts = list(variables.get("ansible_play_hosts_all") or groups["all"])
         names = sorted({name for host in hosts for name in hostvars[host]})
-        errors = validate.variables(names, _role_options(), ignored)
-        raw = [hostvars[host].get("django_sites") for host in hosts]
+        errors: list[Error] = []
+        ignored = {name: self._names(name, variables, errors) for name in _IGNORED}
+        errors += validate.variables(names, _role_options(), ignored["webstack_ignore_variables"])
+        errors += validate.group_names(groups, ignored["webstack_ignore_groups"])
+        raw = [self._value("django_sites", hostvars, host, errors) for host in hosts]
         if any(one != raw[0] for one in raw):
             errors.append(Error("", "django_sites", "differs between servers; define it once, for the group all"))
         sites, found = validate.sites(raw[0] if raw else [])
-        errors += found
+        unresolved = {(error.site, error.key) for error in errors}
+        # A place of the code that cannot be resolved is not missing.
+        unresolved |= {(site, "repo") for site, key in unresolved if key in validate.SOURCES}
+        errors += [error for error in found if (error.site, error.key) not in unresolved]
+        for host in hosts:
+            errors += validate.server(host, {name: self._value(name, hostvars, host, errors) for name in _OF_A_SERVER})
         wrong = {error.site for error in errors}
-        sound = [site for site in sites if site["name"] not in wrong and site["state"] == "present"]
-        errors += validate.topology(variables["groups"], sound)
+        sound = [site for site in sites if site["name"] not in (None, *wrong) and site["state"] == "present"]
+        errors += validate.topology(groups, sound)
         try:
             self._master(variables)
         except SecretError as error:
             errors.append(Error("", "webstack_master_key", str(error)))
-        wrong = {error.site for error in errors}
         looked = []
         for site in sites:
-            if site["name"] in wrong or site["state"] != "present":
+            if site not in sound:
                 looked.append(Site(site))
                 continue
             complete, problems = inspect.look(site)
             errors += problems
             looked.append(complete)
-        self._fail(errors)
+        self._fail(list(dict.fromkeys(errors)))
         return {"webstack_sites": [site.as_dict() for site in looked]}
+
+    def _value(self, name: str, hostvars: Any, host: str, errors: list[Error]) -> Any:
+        """A variable of a server; templates in it that cannot be resolved are mistakes, each at its place."""
+        try:
+            return hostvars[host].get(name)
+        except AnsibleError:
+            raw = hostvars.raw_get(host)
+            templar = self._templar.copy_with_new_env(available_variables=raw)
+            return self._resolved(templar, raw[name], "", name, errors)
+
+    def _resolved(self, templar: Any, value: Any, site: str, key: str, errors: list[Error]) -> Any:
+        if isinstance(value, Mapping):
+            prefix = f"{key}." if key else ""
+            return {one: self._resolved(templar, below, site, f"{prefix}{one}", errors) for one, below in value.items()}
+        if isinstance(value, (list, tuple)) and key == "django_sites":
+            return [self._resolved(templar, one, _label(one, number), "", errors) for number, one in enumerate(value)]
+        if isinstance(value, (list, tuple)):
+            return [self._resolved(templar, one, site, f"{key}[{number}]", errors) for number, one in enumerate(value)]
+        try:
+            return templar.template(value)
+        except AnsibleError as error:
+            words = " ".join(str(error).split())
+            errors.append(Error(site, key or "django_sites", f"a template in it cannot be resolved: {words}"))
+            return None
+
+    def _names(self, name: str, variables: Mapping[str, Any], errors: list[Error]) -> list[str]:
+        """A list of names."""
+        value = self._value(name, variables["hostvars"], variables["inventory_hostname"], errors) or []
+        if isinstance(value, (list, tuple)) and all(isinstance(one, str) for one in value):
+            return [str(one) for one in value]
+        errors.append(Error("", name, "must be a list of names, like [nginx_of_mine]"))
+        return []
 
     def _master(self, variables: Mapping[str, Any]) -> bytes:
         given = variables.get(VARIABLE)
@@ -103,6 +149,7 @@ class ActionModule(ActionBase):
         hosts = {one: _host_of(one, hostvars[one]) for one in everyone}
         sites = [Site.from_dict(one) for one in variables["webstack_sites"]]
         world = World(sites, tiers(variables["groups"], everyone, name), hosts, self._master(variables))
+        self._fail(validate.addresses(world))
         if name in world.tiers["app"]:
             self._fail(inspect.python_versions(world, hosts[name]))
         return {"webstack_plan": for_host(name, world)}
@@ -113,6 +160,7 @@ def _host_of(name: str, variables: Mapping[str, Any]) -> Host:
     address = (
         variables.get("private_address")
         or (facts.get("default_ipv4") or {}).get("address")
+        or (facts.get("default_ipv6") or {}).get("address")
         or variables.get("ansible_host")
         or name
     )
@@ -123,5 +171,6 @@ def _host_of(name: str, variables: Mapping[str, Any]) -> Host:
         memory_mb=int(memory),
         cpus=int(facts.get("processor_vcpus") or 1),
         python=".".join(str(facts.get("python_version") or "").split(".")[:2]),
+        known=bool(facts or variables.get("private_address")),
         distribution=f"{facts.get('distribution', '')} {facts.get('distribution_major_version', '')}".strip(),
     )

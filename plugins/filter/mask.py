@@ -32,7 +32,8 @@ from typing import Any
 
 STARS = "********"
 _SECRET = ("password", "secret_key", "content")
-_URL = re.compile(r"(\w+://[^:/@\s]*:)[^@\s]+@")
+# The password of a URL; of http also a name alone, which is a token.
+_URL = re.compile(r"(\w+://[^:/@\s]*:|https?://)[^@/\s]+@")
 
 
 def mask(value: Any) -> Any:

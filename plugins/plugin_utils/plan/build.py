@@ -16,6 +16,7 @@ from ansible_collections.webstack.django.plugins.plugin_utils.plan.context impor
     allowed_hosts,
     caches,
     database,
+    endpoint,
     environment,
     media_url,
     overlay,
@@ -42,7 +43,7 @@ def _app_socket(site: Site, world: World, host: Host) -> dict[str, Any]:
     if not world.others("web", host.name):
         return {"path": f"{SOCKETS}/{site.name}/web.sock", "user": site.name, "group": WEB_GROUP, "mode": "0660"}
     number = [one.name for one in world.live].index(site.name)
-    return {"address": f"{host.address}:{APP_PORT + number}"}
+    return {"address": endpoint(host.address, APP_PORT + number)}
 
 
 def _dependencies(site: Site) -> dict[str, Any]:
@@ -181,7 +182,10 @@ def processes(site: Site, world: World, host: Host) -> list[dict[str, Any]]:
 
 def gunicorn(site: Site, world: World, host: Host, share_mb: int) -> dict[str, Any]:
     """An item of ``gunicorn_instances``."""
-    proxies = [web.address for web in world.others("web", host.name)]
+    others = world.others("web", host.name)
+    # A web server on this machine reaches a TCP port from this machine's own address.
+    local = [host] if others and host.name in world.tiers["web"] else []
+    proxies = [web.address for web in [*local, *others]]
     return {
         "name": site.name,
         "config_file": f"/etc/webstack/{site.name}/gunicorn.conf.py",

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -83,6 +84,11 @@ def caches(world: World) -> list[tuple[Site, str]]:
     return found
 
 
+def endpoint(address: str, port: int) -> str:
+    """Address and port, as URLs and servers take them."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
 def database(site: Site, world: World, host: Host) -> dict[str, Any] | None:
     """How a site reaches its database from one server."""
     given = site.given["database"]
@@ -98,7 +104,7 @@ def database(site: Site, world: World, host: Host) -> dict[str, Any] | None:
     address = "127.0.0.1" if local else world.hosts[world.tiers["database"][0]].address
     sslmode = None if local else "require"
     query = f"?sslmode={sslmode}" if sslmode else ""
-    url = f"postgres://{site.name}:{password}@{address}:5432/{name}{query}"
+    url = f"postgres://{site.name}:{password}@{endpoint(address, 5432)}/{name}{query}"
     return {**result, "host": address, "sslmode": sslmode, "url": url}
 
 
@@ -106,13 +112,15 @@ def redis_url(site: Site, purpose: str, world: World, host: Host) -> str | None:
     """How a site reaches one of its Redis instances from one server."""
     if site.given[purpose] != "redis":
         return None
+    password = world.secret(f"{site.name}/{purpose}")
     if host.name in world.tiers["cache"]:
-        return f"unix:///run/redis-{site.name}-{purpose}/redis.sock"
+        # An instance that other servers reach asks for its password on the socket as well.
+        login = f":{password}@" if world.others("app", host.name) else ""
+        return f"unix://{login}/run/redis-{site.name}-{purpose}/redis.sock"
     number = [(one.name, what) for one, what in caches(world)].index((site.name, purpose))
     server = world.hosts[world.tiers["cache"][0]]
-    password = world.secret(f"{site.name}/{purpose}")
     # The certificate is the server's own; the password, not the certificate, proves the peer.
-    return f"rediss://:{password}@{server.address}:{REDIS_PORT + number}/0?ssl_cert_reqs=none"
+    return f"rediss://:{password}@{endpoint(server.address, REDIS_PORT + number)}/0?ssl_cert_reqs=none"
 
 
 def release_id(site: Site) -> str:
@@ -160,7 +168,7 @@ def static_url(site: Site) -> str:
 def media_url(site: Site) -> str:
     """The URL path of uploaded files."""
     found = str(site.given["media"]["url"] or (site.detected or {}).get("media_url") or "/media/")
-    return found if found != static_url(site) else "/media/"
+    return next(one for one in (found, "/media/", "/uploads/") if one != static_url(site))
 
 
 def placeholder_values(site: Site, world: World, host: Host) -> dict[str, str]:
@@ -226,15 +234,18 @@ def environment(site: Site, values: Mapping[str, str]) -> dict[str, str]:
     if values["cache.url"]:
         env["CACHE_URL"] = env["REDIS_URL"] = values["cache.url"]
     if values["broker.url"]:
-        env["BROKER_URL"] = env["CELERY_BROKER_URL"] = values["broker.url"]
+        env["BROKER_URL"] = values["broker.url"]
+        # Celery has a name of its own for the same socket.
+        env["CELERY_BROKER_URL"] = re.sub(r"^unix:", "redis+socket:", values["broker.url"])
     env.update({name: placeholders.fill(text, values) for name, text in site.given["env"].items() if text is not None})
     return env
 
 
 def resolved_files(site: Site, values: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The files of a site with their text; `inspect.look` has read them before."""
     result = []
     for one in site.given["files"]:
-        text = one["content"] if one["content"] is not None else Path(one["src"]).expanduser().read_text()
+        text = one["content"] if one["content"] is not None else Path(one["src"]).expanduser().read_text("utf-8")
         path = placeholders.fill(one["path"], values)
         result.append({"path": path, "content": placeholders.fill(text, values), "mode": one["mode"]})
     return result

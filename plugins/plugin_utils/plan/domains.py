@@ -7,6 +7,8 @@ from __future__ import annotations
 import ipaddress
 import re
 
+# Two standards of international names disagree about these, and so would browsers: 'ß' is 'ss' in the older one only.
+_DISPUTED = re.compile("[\u00df\u03c2\u200c\u200d]")
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")  # Django refuses a Host with an underscore, too
 
 
@@ -26,7 +28,15 @@ def normal(name: str) -> tuple[str, str]:
     """
     text = name.strip().lower().rstrip(".")
     if is_address(text):
-        return text, ""
+        if "%" in text:
+            return text, f"{name!r} is an address of one network card; give one that others reach"
+        return str(ipaddress.ip_address(text)), ""
+    if not text:
+        return text, f"{name!r} is empty; give a host name like 'www.example.com'"
+    if re.search(r"\s", text):
+        return text, f"{name!r} is not a domain; it has a space in it, and each domain is an item of the list"
+    if _DISPUTED.search(text):
+        return text, f"{name!r} is written in two ways in punycode; give the one that is registered ('xn--...')"
     if "://" in text or "/" in text:
         return text, f"{name!r} is not a domain; write only the host name, without scheme and path"
     if re.search(r":\d+$", text):

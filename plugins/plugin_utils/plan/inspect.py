@@ -9,6 +9,7 @@ from typing import Any
 
 from ansible_collections.webstack.django.plugins.module_utils.detect import DetectError, detect
 from ansible_collections.webstack.django.plugins.plugin_utils import source
+from ansible_collections.webstack.django.plugins.plugin_utils.plan import placeholders
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.context import Site, World
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.schema import Error
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.topology import Host
@@ -22,10 +23,7 @@ except ImportError:  # ansible-core needs it itself
 def look(given: dict[str, Any]) -> tuple[Site, list[Error]]:
     """Find the code of one site and detect what it is; never raises for a mistake of the user."""
     name = given["name"]
-    errors = []
-    for number, one in enumerate(given["files"]):
-        if one["src"] is not None and not Path(one["src"]).expanduser().is_file():
-            errors.append(Error(name, f"files[{number}].src", f"there is no file {one['src']!r} on this machine"))
+    errors = [Error(name, f"files[{number}].src", text) for number, text in _sources(given["files"])]
     if given["package"]:
         return Site(given), errors
     try:
@@ -33,15 +31,53 @@ def look(given: dict[str, Any]) -> tuple[Site, list[Error]]:
     except source.SourceError as error:
         return Site(given), [*errors, Error(name, error.key, str(error))]
     tree = str(found.tree)
+    file = given["dependencies"]["file"]
     try:
-        detected = detect(tree, {**given, "file": given["dependencies"]["file"]})
+        detected = detect(tree, {**given, "file": file})
     except DetectError as error:
         key = error.key if error.key != "repo" or given["repo"] else "path"
         return Site(given), [*errors, Error(name, key, str(error))]
-    file = given["dependencies"]["file"]
+    add = " ".join(given["dependencies"]["add"]).lower()
     if file and not (Path(tree) / file).is_file():
         errors.append(Error(name, "dependencies.file", f"there is no {file!r} in the checkout"))
+    elif not file and detected["tool"] == "none" and given["dependencies"]["tool"] == "auto" and "django" not in add:
+        text = (
+            "nothing says what the project needs (uv.lock, poetry.lock, Pipfile.lock, requirements.txt, pyproject.toml, "
+            "setup.py); name its file, or name Django and the rest in dependencies.add"
+        )
+        errors.append(Error(name, "dependencies.file", text))
+    wanted = detected["requires_python"]
+    if wanted and given["python"] and not _fits(wanted, given["python"]):
+        errors.append(Error(name, "python", f"the project takes Python {wanted}, which {given['python']} is not"))
     return Site(given, found.kind, found.commit, str(found.archive), detected), errors
+
+
+def _sources(files: list[dict[str, Any]]) -> list[tuple[int, str]]:
+    """What is wrong with the files of the controller that a site names, each with its number in the list."""
+    problems = []
+    for number, one in enumerate(files):
+        if one["src"] is None:
+            continue
+        path = Path(one["src"]).expanduser()
+        try:
+            problems += [(number, f"{str(path)!r}: {text}") for text in placeholders.unknown(path.read_text("utf-8"))]
+        except UnicodeDecodeError:
+            problems.append((number, f"{str(path)!r} is no text in UTF-8"))
+        except FileNotFoundError:
+            problems.append((number, f"there is no file {str(path.absolute())!r} on this machine"))
+        except OSError as error:
+            problems.append((number, f"{str(path)!r} cannot be read: {error.strerror}"))
+    return problems
+
+
+def _fits(wanted: str, version: str) -> bool:
+    """Whether the last release of a version, like ``3.12``, is one that a project takes."""
+    if SpecifierSet is None:
+        return True
+    try:
+        return bool(SpecifierSet(wanted).contains(f"{version}.99", prereleases=True))
+    except InvalidSpecifier:
+        return True
 
 
 def python_versions(world: World, host: Host) -> list[Error]:
@@ -50,19 +86,13 @@ def python_versions(world: World, host: Host) -> list[Error]:
     for site in world.live:
         wanted = (site.detected or {}).get("requires_python")
         version = site.given["python"] or host.python
-        if not wanted or not version or SpecifierSet is None:
-            continue
-        try:
-            fits = SpecifierSet(wanted).contains(f"{version}.99", prereleases=True)
-        except InvalidSpecifier:
-            continue
-        if not fits:
+        if wanted and version and not _fits(wanted, version):
             errors.append(
                 Error(
                     site.name,
                     "python",
                     f"the project takes Python {wanted} and {host.name} ({host.distribution}) would give it {version}; "
-                    "use a newer distribution, or set `python` to a version that uv can download there",
+                    "set `python` to a version that fits, which uv then downloads, or use a newer distribution",
                 )
             )
     return errors

@@ -41,7 +41,7 @@ NAMES = (
 def unknown(text: str) -> list[str]:
     """What is wrong with the placeholders of a text, in words."""
     return [
-        f"${{{name}}} is no value of the plan; {nearest(name, NAMES)}. Write $${{{name}}} for the text itself"
+        f"${{{name}}} is no value of the plan; {nearest(name, NAMES)} (Write $${{{name}}} for the text itself.)"
         for escaped, name in _PLACEHOLDER.findall(text)
         if not escaped and name not in NAMES
     ]

@@ -23,6 +23,7 @@ class Host:
     cpus: int
     python: str  # "3.11"
     distribution: str  # "Debian 12"
+    known: bool = True  # whether the address was given or seen, not guessed
 
 
 def tiers(groups: Mapping[str, Sequence[str]], hosts: Sequence[str], host: str) -> dict[str, list[str]]:

@@ -4,23 +4,45 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.webstack.django.plugins.plugin_utils.plan import domains, placeholders
+from ansible_collections.webstack.django.plugins.plugin_utils.plan.complete import complete
+from ansible_collections.webstack.django.plugins.plugin_utils.plan.context import World
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.schema import (
     RESERVED,
+    RESERVED_DATABASES,
     SITE,
     Error,
-    complete,
     kind_of,
     nearest,
+    shown,
 )
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.schema import Option as _Option
-from ansible_collections.webstack.django.plugins.plugin_utils.plan.topology import TIERS, tiers
+from ansible_collections.webstack.django.plugins.plugin_utils.plan.topology import GROUPS, TIERS, tiers
 
+LEAST_MB = 256  # of a server
 SOURCES = ("repo", "path", "package")
 PLAN_VARIABLES = ("django_sites",)
+# Variables of servers and of the whole inventory; the last two are set by the plan itself.
+OTHER_VARIABLES = (
+    "private_address",
+    "webstack_ignore_groups",
+    "webstack_ignore_variables",
+    "webstack_master_key",
+    "webstack_memory_mb",
+    "webstack_plan",
+    "webstack_sites",
+)
+# Names of groups that people use for a tier.
+_GROUPS = {
+    **dict.fromkeys(("db", "dbs", "postgres", "postgresql", "dbserver", "dbservers"), "database"),
+    **dict.fromkeys(("redis", "broker", "brokers"), "cache"),
+    **dict.fromkeys(("application", "applications", "django", "appserver", "appservers", "backend", "workers"), "app"),
+    **dict.fromkeys(("nginx", "proxy", "frontend", "loadbalancer", "webserver", "webservers"), "web"),
+}
 _WHOLE = _Option("dict", "", keys=SITE)
 
 
@@ -33,23 +55,27 @@ def sites(raw: Any) -> tuple[list[dict[str, Any]], list[Error]]:
         return [], [
             Error("", "django_sites", f"must be a list of sites, not {kind_of(raw)}; each begins with `- name:`")
         ]
-    result = [_site(one, number, errors) for number, one in enumerate(raw)]
+    result = []
+    for number, one in enumerate(raw):
+        if isinstance(one, Mapping):
+            result.append(_site(one, number, errors))
+        else:
+            text = f"must be a mapping, not {kind_of(one)} {shown(one)}; a site begins with `- name:`"
+            errors.append(
+                Error("", f"django_sites[{number}]", text if one is not None else "is empty; remove the line")
+            )
     _between(result, errors)
     return result, errors
 
 
-def _label(raw: Any, number: int) -> str:
-    name = raw.get("name") if isinstance(raw, Mapping) else None
-    return str(name) if name else f"number {number + 1}"
-
-
-def _site(raw: Any, number: int, errors: list[Error]) -> dict[str, Any]:
-    label = _label(raw, number)
-    if isinstance(raw, Mapping) and isinstance(raw.get("database"), str):
+def _site(raw: Mapping[str, Any], number: int, errors: list[Error]) -> dict[str, Any]:
+    label = str(raw.get("name") or f"number {number + 1}")
+    if isinstance(raw.get("database"), str):
         raw = {**raw, "database": {"engine": raw["database"]}}
-    site: dict[str, Any] = complete(_WHOLE, dict(raw) if isinstance(raw, Mapping) else raw, label, "", errors)
-    if site["name"] in RESERVED:
-        errors.append(Error(label, "name", f"{site['name']!r} is an account of the system; choose another name"))
+    site: dict[str, Any] = complete(_WHOLE, dict(raw), label, "", errors)
+    name = site["name"]
+    if name in RESERVED or name in RESERVED_DATABASES:
+        errors.append(Error(label, "name", f"{name!r} is a name that the system uses itself; choose another one"))
     for key in ("domains", "redirect_domains"):
         site[key] = _domains(site, label, key, errors)
     if site["state"] == "present":
@@ -75,15 +101,19 @@ def _domains(site: dict[str, Any], label: str, key: str, errors: list[Error]) ->
 
 def _present(site: dict[str, Any], label: str, errors: list[Error]) -> None:
     if not site["domains"]:
-        if not any(error.site == label and error.key == "domains" for error in errors):
+        if not any(error.site == label and error.key.startswith("domains") for error in errors):
             errors.append(Error(label, "domains", "is missing; give at least one host name"))
     elif site["domains"][0].startswith("*."):
         errors.append(Error(label, "domains[0]", "the first domain is the canonical one and cannot be a wildcard"))
     given = [key for key in SOURCES if site[key]]
-    if len(given) != 1:
-        found = " and ".join(given) or "none"
-        errors.append(Error(label, "repo", f"give exactly one of repo, path and package; found {found}"))
-    if site["version"] and not site["repo"]:
+    wrong = any(error.site == label and error.key in SOURCES for error in errors)
+    if len(given) > 1:
+        errors.append(
+            Error(label, given[1], f"{' and '.join(given)} are given; where the code is can be said once only")
+        )
+    elif not given and not wrong:
+        errors.append(Error(label, "repo", "is missing; say where the code is with one of repo, path and package"))
+    if site["version"] and given and not site["repo"]:
         errors.append(Error(label, "version", "belongs to a repo; a package's version is written 'name==1.2'"))
     if site["package"]:
         for key in ("settings", "wsgi"):
@@ -91,10 +121,14 @@ def _present(site: dict[str, Any], label: str, errors: list[Error]) -> None:
                 errors.append(
                     Error(label, key, "is missing; a package's cannot be detected, look in its documentation")
                 )
-    if sorted(site["order"]) != ["collectstatic", "migrate"]:
+    wrong = any(error.site == label and error.key.startswith("order") for error in errors)
+    if not wrong and sorted(site["order"]) != ["collectstatic", "migrate"]:
         errors.append(Error(label, "order", "must name collectstatic and migrate once each"))
-    if site["collectstatic"] not in (True, False) and not isinstance(site["collectstatic"], str):
-        errors.append(Error(label, "collectstatic", "must be true, false or a management command"))
+    step = site["collectstatic"]
+    if not isinstance(step, (bool, str)) or step == "":
+        errors.append(Error(label, "collectstatic", f"must be true, false or a management command, not {shown(step)}"))
+    if site["static"]["url"] and site["static"]["url"] == site["media"]["url"]:
+        errors.append(Error(label, "media.url", "is the same as static.url; give uploaded files a path of their own"))
     for number, one in enumerate(site["files"]):
         if (one["content"] is None) == (one["src"] is None):
             errors.append(Error(label, f"files[{number}]", "give exactly one of content and src"))
@@ -117,7 +151,6 @@ def _between(found: Sequence[dict[str, Any]], errors: list[Error]) -> None:
     names: set[str] = set()
     owner: dict[str, str] = {}
     databases: dict[str, str] = {}
-    units: dict[str, str] = {}
     for site in found:
         name = site["name"]
         if name is None:
@@ -130,24 +163,28 @@ def _between(found: Sequence[dict[str, Any]], errors: list[Error]) -> None:
         for key in ("domains", "redirect_domains"):
             for domain in site[key]:
                 other = owner.setdefault(domain, name)
-                if other != name or (key == "redirect_domains" and domain in site["domains"]):
+                if other != name:
                     errors.append(Error(name, key, f"{domain!r} belongs to site {other} already"))
+                elif key == "redirect_domains" and domain in site["domains"]:
+                    errors.append(
+                        Error(name, key, f"{domain!r} is one of the site's domains already; name it in one place")
+                    )
         if site["database"]["engine"] == "postgresql":
             database = site["database"]["name"] or name
             other = databases.setdefault(database, name)
             if other != name:
                 errors.append(Error(name, "database.name", f"{database!r} is the database of site {other} already"))
-        other = units.setdefault(f"{name}-web", name)
-        if other != name:
-            errors.append(Error(name, "name", f"its units would have the names of site {other}'s"))
 
 
 def topology(groups: Mapping[str, Sequence[str]], sites: Sequence[Mapping[str, Any]] = ()) -> list[Error]:
     """Groups of servers that cannot serve the sites."""
+    everyone = list(groups.get("all", ()))
     errors: list[Error] = []
     if not any(groups.get(tier) for tier in TIERS):
+        if sites and everyone and set(everyone) <= set(groups.get("monitoring", ())):
+            errors.append(Error("", "group monitoring", "holds every server, so none is left for the sites"))
         return errors
-    served = tiers(groups, list(groups.get("all", ())), "")
+    served = tiers(groups, everyone, "")
     needed = {"app", "web"} if sites else set()
     needed |= {"database" for site in sites if site["database"]["engine"] == "postgresql"}
     needed |= {"cache" for site in sites if "redis" in (site["cache"], site["broker"])}
@@ -162,8 +199,54 @@ def topology(groups: Mapping[str, Sequence[str]], sites: Sequence[Mapping[str, A
     return errors
 
 
+def group_names(groups: Mapping[str, Sequence[str]], ignored: Sequence[str] = ()) -> list[Error]:
+    """Groups whose name is nearly that of a tier and that single servers out: they would serve everything instead."""
+    errors = []
+    everyone = set(groups.get("all", ()))
+    for name in sorted(set(groups) - {*GROUPS, "all", "ungrouped", *ignored}):
+        members = set(groups[name])
+        plain = name.lower().replace("-", "_")
+        close = difflib.get_close_matches(plain, GROUPS, n=1, cutoff=0.7)
+        tier = _GROUPS.get(plain.replace("_", "")) or (close[0] if close else None)
+        if tier and members and members < everyone and not members <= set(groups.get(tier, ())):
+            text = f"is no tier; did you mean {tier!r}? If it is a group of yours, list it in webstack_ignore_groups."
+            errors.append(Error("", f"group {name}", text))
+    return errors
+
+
+def server(name: str, given: Mapping[str, Any]) -> list[Error]:
+    """Mistakes in the variables of one server."""
+    errors = []
+    address, memory = given.get("private_address"), given.get("webstack_memory_mb")
+    if address is not None and not (isinstance(address, str) and domains.is_address(address)):
+        text = (
+            f"must be an IP address by which the other servers reach this one, not {kind_of(address)} {shown(address)}"
+        )
+        errors.append(Error("", f"private_address of {name}", text))
+    number = str(memory)
+    if memory is not None and (isinstance(memory, bool) or not number.isdecimal() or int(number) < LEAST_MB):
+        text = f"must be a number of MB, at least {LEAST_MB}, not {kind_of(memory)} {shown(memory)}"
+        errors.append(Error("", f"webstack_memory_mb of {name}", text))
+    return errors
+
+
+def addresses(world: World) -> list[Error]:
+    """Servers of a tier that others have to reach by an address that is not known."""
+    errors = []
+    members = {name for tier in TIERS for name in world.tiers[tier]}
+    for name in sorted(members) if len(members) > 1 else ():
+        host = world.hosts[name]
+        if not host.known:
+            text = "is not known, since this run leaves that server out; set it, or run without --limit"
+            errors.append(Error("", f"private_address of {name}", text))
+        elif not domains.is_address(host.address):
+            text = f"is not known ({host.address!r} is no IP address); set it to the address by which the other servers reach it"
+            errors.append(Error("", f"private_address of {name}", text))
+    return errors
+
+
 def variables(names: Sequence[str], known: Mapping[str, Sequence[str]], ignored: Sequence[str] = ()) -> list[Error]:
-    """Top-level variables with the prefix of a role that the role does not know.
+    """Top-level variables with the prefix of a role that the role does not know, and misspelt ones.
 
     Args:
         names: the names of all variables of a host.
@@ -171,15 +254,22 @@ def variables(names: Sequence[str], known: Mapping[str, Sequence[str]], ignored:
         ignored: names that the user declares to be their own.
     """
     errors = []
-    options = {option for role in known.values() for option in role} | set(PLAN_VARIABLES)
+    options = {option for role in known.values() for option in role} | {*PLAN_VARIABLES, *OTHER_VARIABLES}
     for name in sorted(set(names) - options - set(ignored)):
+        if name.startswith("ansible_"):
+            continue
         role = next((role for role in known if name.startswith(f"{role}_")), None)
         if name.startswith("django_") and role is None:
             role = "django_app"
+        close = difflib.get_close_matches(name.lower().replace("-", "_"), sorted(options), n=1, cutoff=0.88)
         if role is not None:
             known_here = [*known.get(role, ()), *(PLAN_VARIABLES if name.startswith("django_") else ())]
             text = f"the role {role} has no such option; {nearest(name, known_here)}"
-            errors.append(
-                Error("", name, f"{text} If it is a variable of yours, list it in webstack_ignore_variables.")
-            )
+        elif name.startswith("webstack_"):
+            text = f"there is no such variable; {nearest(name, OTHER_VARIABLES[:-2])}"
+        elif close:
+            text = f"there is no such variable; did you mean {close[0]!r}?"
+        else:
+            continue
+        errors.append(Error("", name, f"{text} If it is a variable of yours, list it in webstack_ignore_variables."))
     return errors

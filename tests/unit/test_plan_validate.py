@@ -1,0 +1,533 @@
+# Copyright: webstack.django maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Wrong input of the plan: each mistake is said with its site, its key and what to do."""
+
+from __future__ import annotations
+
+import copy
+import datetime
+from typing import Any
+
+import plan_worlds as worlds
+import pytest
+from ansible_collections.webstack.django.plugins.plugin_utils.plan import domains, placeholders, schema, validate
+from ansible_collections.webstack.django.plugins.plugin_utils.plan.context import World
+from ansible_collections.webstack.django.plugins.plugin_utils.plan.topology import Host
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+site = worlds.site
+
+
+def errors(*raw: Any) -> list[str]:
+    _sites, found = validate.sites(list(raw))
+    return [str(error) for error in found]
+
+
+# What people get wrong ---------------------------------------------------------------------------------
+
+NAME = "is not a name of at most 31 lower-case letters, digits, '-' and '_' that begins with a letter"
+CASES: list[tuple[dict[str, Any], str]] = [
+    # names
+    ({"name": "Blog"}, f"site Blog: name: 'Blog' {NAME}"),
+    ({"name": "blög"}, f"site blög: name: 'blög' {NAME}"),
+    ({"name": "9lives"}, f"site 9lives: name: '9lives' {NAME}"),
+    ({"name": "a b"}, f"site a b: name: 'a b' {NAME}"),
+    ({"name": "a" * 32}, f"site {'a' * 32}: name: '{'a' * 32}' {NAME}"),
+    ({"name": ""}, f"site number 1: name: '' {NAME}"),
+    ({"name": None}, "site number 1: name: is empty; give it a value or remove the line"),
+    ({"name": 123}, "site 123: name: must be text, and YAML reads it as the number 123; put quotes around what you wrote"),
+    ({"name": ["a"]}, "site ['a']: name: must be text, not the list ['a']"),
+    *(
+        ({"name": name}, f"site {name}: name: '{name}' is a name that the system uses itself; choose another one")
+        for name in ("root", "postgres", "www-data", "redis", "nobody", "admin", "tls", "template1", "replication")
+    ),
+    # domains
+    ({"domains": None}, "site blog: domains: is missing; give at least one host name"),
+    ({"domains": []}, "site blog: domains: is missing; give at least one host name"),
+    ({"domains": "blog.example.com"}, "site blog: domains: must be a list, not the text 'blog.example.com'; write [blog.example.com]"),
+    ({"domains": {"a": 1}}, "site blog: domains: must be a list, not the mapping {'a': 1}"),
+    ({"domains": [None]}, "site blog: domains[0]: is empty; give it a value or remove the line"),
+    ({"domains": [""]}, "site blog: domains[0]: is empty; give it a value or remove the line"),
+    ({"domains": [12]}, "site blog: domains[0]: must be text, and YAML reads it as the number 12; put quotes around what you wrote"),
+    ({"domains": ["https://a.example.com"]}, "site blog: domains[0]: 'https://a.example.com' is not a domain; write only the host name, without scheme and path"),
+    ({"domains": ["a.example.com/x"]}, "site blog: domains[0]: 'a.example.com/x' is not a domain; write only the host name, without scheme and path"),
+    ({"domains": ["a.example.com:8000"]}, "site blog: domains[0]: 'a.example.com:8000' is not a domain; write it without the port"),
+    ({"domains": ["a_b.example.com"]}, "site blog: domains[0]: 'a_b.example.com' is not a domain; letters, digits and '-' between dots, like 'www.example.com'"),
+    ({"domains": ["*.example.com"]}, "site blog: domains[0]: the first domain is the canonical one and cannot be a wildcard"),
+    ({"domains": ["a.example.com", "A.example.com."]}, "site blog: domains[1]: 'A.example.com.' is there twice"),
+    ({"domains": ["a.example.com"], "redirect_domains": ["a.example.com"]}, "site blog: redirect_domains: 'a.example.com' is one of the site's domains already; name it in one place"),
+    # where the code is
+    ({"path": None}, "site blog: repo: is missing; say where the code is with one of repo, path and package"),
+    ({"path": ""}, "site blog: path: is empty; give it a value or remove the line"),
+    ({"repo": "x"}, "site blog: path: repo and path are given; where the code is can be said once only"),
+    ({"version": "main"}, "site blog: version: belongs to a repo; a package's version is written 'name==1.2'"),
+    ({"path": None, "repo": "x", "version": 1.0}, "site blog: version: must be text, and YAML reads it as the number 1.0; put quotes around what you wrote"),
+    ({"path": None, "repo": "x", "version": datetime.date(2026, 1, 5)}, "site blog: version: must be text, and YAML reads it as the date 2026-01-05; put quotes around what you wrote"),
+    ({"path": None, "repo": "x", "version": ""}, "site blog: version: is empty; give it a value or remove the line"),
+    ({"path": None, "package": "wiki==1", "wsgi": "wiki.wsgi"}, "site blog: settings: is missing; a package's cannot be detected, look in its documentation"),
+    # unknown keys
+    ({"domians": []}, "site blog: domians: unknown key; did you mean 'domains'?"),
+    ({"Env": {}}, "site blog: Env: unknown key; did you mean 'env'?"),
+    ({"keep-releases": 3}, "site blog: keep-releases: unknown key; did you mean 'keep_releases'?"),
+    ({"branch": "main"}, "site blog: branch: unknown key; did you mean 'version'?"),
+    ({"environment": {}}, "site blog: environment: unknown key; did you mean 'env'?"),
+    ({5: 1}, "site blog: 5: unknown key; known are "),
+    ({"database": {"nmae": "x"}}, "site blog: database.nmae: unknown key; did you mean 'name'?"),
+    ({"files": [{"path": "x", "content": "", "mod": "0640"}]}, "site blog: files[0].mod: unknown key; did you mean 'mode'?"),
+    ({"commands": {"onec": []}}, "site blog: commands.onec: unknown key; did you mean 'once'?"),
+    ({"build": [{"run": "npm ci", "dri": "x"}]}, "site blog: build[0].dri: unknown key; did you mean 'dir'?"),
+    # values
+    ({"state": "gone"}, "site blog: state: 'gone' is not one of present, absent"),
+    ({"python": 3.13}, "site blog: python: must be text, and YAML reads it as the number 3.13; put quotes around what you wrote"),
+    ({"python": "3"}, "site blog: python: '3' is not a version like '3.13'"),
+    ({"workers": 0}, "site blog: workers: 0 is too small; at least 1"),
+    ({"workers": "4"}, "site blog: workers: must be a whole number, not the text '4'"),
+    ({"timeout": 30.5}, "site blog: timeout: must be a whole number, not the number 30.5"),
+    ({"timeout": None}, "site blog: timeout: is empty; give it a value or remove the line"),
+    ({"migrate": "yes"}, "site blog: migrate: must be true or false, not the text 'yes'"),
+    ({"migrate": 1}, "site blog: migrate: must be true or false, not the number 1"),
+    ({"keep_releases": True}, "site blog: keep_releases: must be a whole number, not the truth value true"),
+    ({"cache": "memcached"}, "site blog: cache: 'memcached' is not one of redis, none"),
+    ({"database": "sqlite"}, "site blog: database.engine: 'sqlite' is not one of postgresql, none"),
+    ({"database": 5}, "site blog: database: must be a mapping, not the number 5"),
+    ({"database": {"name": "postgres"}}, "site blog: database.name: 'postgres' means something to PostgreSQL itself; choose another name"),
+    ({"database": {"name": "pg_x"}}, "site blog: database.name: 'pg_x' means something to PostgreSQL itself; choose another name"),
+    ({"collectstatic": 0}, "site blog: collectstatic: must be true, false or a management command, not 0"),
+    ({"collectstatic": ""}, "site blog: collectstatic: must be true, false or a management command, not ''"),
+    ({"order": ["migrate"]}, "site blog: order: must name collectstatic and migrate once each"),
+    ({"order": ["migrate", 5]}, "site blog: order[1]: must be text, and YAML reads it as the number 5; put quotes around what you wrote"),
+    ({"order": ["migrate", None]}, "site blog: order[1]: is empty; give it a value or remove the line"),
+    ({"static": {"url": "static"}}, "site blog: static.url: 'static' must be a path like '/static/', with a slash at both ends"),
+    ({"static": {"url": "/x/"}, "media": {"url": "/x/"}}, "site blog: media.url: is the same as static.url; give uploaded files a path of their own"),
+    ({"media": {"root": "media"}}, "site blog: media.root: 'media' must be an absolute path"),
+    ({"shared": ["../x"]}, "site blog: shared[0]: '../x' must lie inside the checkout: a relative path without '..'"),
+    ({"shared": ["."]}, "site blog: shared[0]: '.' is the whole checkout; name a path in it"),
+    ({"shared": [""]}, "site blog: shared[0]: '' is the whole checkout; name a path in it"),
+    ({"build": [None]}, "site blog: build[0]: is empty; give it a value or remove the line"),
+    ({"build": "npm ci"}, "site blog: build: must be a list, not the text 'npm ci'; write [npm ci]"),
+    ({"build": [["npm", "ci"]]}, "site blog: build[0]: must be a command line, or a mapping with run and dir, not the list ['npm', 'ci']"),
+    ({"health": {"path": "health"}}, "site blog: health.path: 'health' must begin with a slash"),
+    ({"health": {"status": [99]}}, "site blog: health.status[0]: 99 is too small; at least 100"),
+    ({"client_max_body_size": "25 MB"}, "site blog: client_max_body_size: '25 MB' is not a size like '25m'"),
+    ({"dependencies": {"add": ["rm -rf"]}}, "site blog: dependencies.add[0]: 'rm -rf' is not a requirement like 'name>=1.2'"),
+    # environment and files
+    ({"env": []}, "site blog: env: must be a mapping, not the list []"),
+    ({"env": {"A": ["x"]}}, "site blog: env.A: must be text, a number, true or false, not the list ['x']"),
+    ({"env": {"A-B": "x"}}, "site blog: env.A-B: is not a name of an environment variable; use letters, digits and '_'"),
+    ({"env": {True: "x"}}, "site blog: env.True: is not a name of an environment variable; YAML reads it as no text, so put quotes around it"),
+    ({"env": {"A": "x\ny"}}, "site blog: env.A: has a line break, which a variable cannot have; put the text into `files` and its path here"),
+    ({"env": {"A": "${databse.url}"}}, "site blog: env.A: ${databse.url} is no value of the plan; did you mean 'database.url'? (Write $${databse.url} for the text itself.)"),
+    ({"files": [None]}, "site blog: files[0]: is empty; give it a value or remove the line"),
+    ({"files": [{"content": "x"}]}, "site blog: files[0].path: is missing; it is required"),
+    ({"files": [{"path": "x"}]}, "site blog: files[0]: give exactly one of content and src"),
+    ({"files": [{"path": "../x", "content": ""}]}, "site blog: files[0].path: must not contain '..'"),
+    ({"files": [{"path": "x", "content": "", "mode": 0o640}]}, "site blog: files[0].mode: must be text, and YAML reads it as the number 416; put quotes around what you wrote"),
+    ({"files": [{"path": "x", "content": "", "mode": "rw"}]}, "site blog: files[0].mode: 'rw' is not an octal mode; write it like '0640'"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("more", "expected"), CASES, ids=[text[:60] for _more, text in CASES])
+def test_a_mistake(more: dict[str, Any], expected: str) -> None:
+    found = errors({**site(), **more})
+    assert len(found) == 1, found
+    assert found[0].startswith(expected)
+    assert found[0] == expected or expected.endswith("known are ")
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        ({"name": "blog"}, "django_sites: must be a list of sites, not the mapping; each begins with `- name:`"),
+        ("blog", "django_sites: must be a list of sites, not the text; each begins with `- name:`"),
+        (5, "django_sites: must be a list of sites, not the number; each begins with `- name:`"),
+        (["blog"], "django_sites[0]: must be a mapping, not the text 'blog'; a site begins with `- name:`"),
+        ([[site()]], "django_sites[0]: must be a mapping, not the list "),
+        ([None], "django_sites[0]: is empty; remove the line"),
+    ],
+)
+def test_what_is_no_list_of_sites(raw: Any, expected: str) -> None:
+    sites, found = validate.sites(raw)
+    assert sites == []
+    assert [str(error)[: len(expected)] for error in found] == [expected]
+
+
+def test_no_sites() -> None:
+    assert validate.sites(None) == ([], [])
+    assert validate.sites([]) == ([], [])
+
+
+def test_sites_that_collide() -> None:
+    assert errors(site("a"), site("a", domains=["b.example.com"])) == [
+        "site a: name: two sites have this name; names are unique"
+    ]
+    text = "'a.example.com' belongs to site a already"
+    assert errors(site("a"), site("b", domains=["A.EXAMPLE.com"])) == [f"site b: domains: {text}"]
+    assert errors(site("a"), site("b", redirect_domains=["a.example.com."])) == [f"site b: redirect_domains: {text}"]
+    assert errors(site("a"), site("b", database={"name": "a"})) == [
+        "site b: database.name: 'a' is the database of site a already"
+    ]
+    assert errors(site("a"), site("b", domains=["*.example.com"])) == [
+        "site b: domains[0]: the first domain is the canonical one and cannot be a wildcard"
+    ]
+    assert errors(site("a"), site("b", domains=["a.example.com"], state="absent")) == []
+
+
+def test_all_mistakes_are_said_at_once() -> None:
+    found = errors(site("a", domains=["x"]), {"name": "b", "domians": [], "path": "/x"}, "c")
+    assert [text.split(": ")[0] for text in found] == ["site a", "site b", "site b", "django_sites[2]"]
+
+
+# Every key of the table --------------------------------------------------------------------------------
+
+WRONG: dict[str, list[Any]] = {
+    "str": [5, 1.5, True, [], {}, datetime.date(2026, 1, 5)],
+    "scalar": [[], {}, datetime.date(2026, 1, 5)],
+    "int": ["x", 1.5, True, [], {}],
+    "bool": ["yes", 1, [], {}],
+    "list": ["x", 5, {}],
+    "dict": [5, [], True],
+    "map": ["x", 5, []],
+    "command": [5, [], True, {"dir": "x"}, {"run": 5}],
+    "any": [5, [], {}, ""],
+}
+# A site with something in every list and mapping, so that all keys can be reached.
+FULL: dict[str, Any] = {
+    **site(),
+    "redirect_domains": ["www.example.com"],
+    "dependencies": {"groups": ["a"], "extras": ["b"], "add": ["c>=1"]},
+    "packages": {"build": ["gcc"], "run": ["libpq5"]},
+    "env": {"A": "b"},
+    "files": [{"path": "x", "content": "y"}],
+    "build": [{"run": "npm ci", "dir": "web"}],
+    "commands": {name: [{"run": "x"}] for name in ("before_collectstatic", "after_collectstatic", "before_migrate", "after_migrate", "once")},
+    "order": ["collectstatic", "migrate"],
+    "shared": ["data"],
+    "directories": ["tmp"],
+    "static": {},
+    "media": {},
+    "database": {"extensions": ["x"]},
+    "health": {"status": [200]},
+}  # fmt: skip
+
+
+def places(
+    keys: dict[str, schema.Option], value: dict[str, Any], at: tuple[Any, ...] = ()
+) -> list[tuple[tuple[Any, ...], schema.Option]]:
+    """Every key that can be given, with its option; also items of lists and mappings that are there."""
+    found: list[tuple[tuple[Any, ...], schema.Option]] = []
+    for name, option in keys.items():
+        here = (*at, name)
+        found.append((here, option))
+        below = value.get(name)
+        if option.kind == "dict":
+            found += places(option.keys, below or {}, here)
+        elif option.items is not None and below:
+            first = 0 if option.kind == "list" else next(iter(below))
+            found.append(((*here, first), option.items))
+            if option.items.kind == "dict":
+                found += places(option.items.keys, below[first], (*here, first))
+    return found
+
+
+PLACES = places(schema.SITE, FULL)
+DICTS = [
+    ((), "name"),
+    *((at[:-1], at[-1]) for at, _option in PLACES if isinstance(at[-1], str) and at[:-1] != ("env",)),
+]
+
+
+def written(at: tuple[Any, ...]) -> str:
+    """A place as messages write it."""
+    return "".join(f"[{one}]" if isinstance(one, int) else f".{one}" for one in at).lstrip(".")
+
+
+def changed(at: tuple[Any, ...], value: Any) -> dict[str, Any]:
+    """The full site with one value replaced."""
+    result = copy.deepcopy(FULL)
+    inner: Any = result
+    for one in at[:-1]:
+        inner = inner.setdefault(one, {}) if isinstance(inner, dict) else inner[one]
+    inner[at[-1]] = value
+    return result
+
+
+def test_the_full_site_is_valid() -> None:
+    assert errors(FULL) == []
+
+
+@pytest.mark.parametrize(("at", "option"), PLACES, ids=[written(at) for at, _option in PLACES])
+def test_a_wrong_type_is_said_at_its_key(at: tuple[Any, ...], option: schema.Option) -> None:
+    for value in WRONG[option.kind]:
+        if at == ("settings_overlay",) and value is True:
+            continue
+        found = errors(changed(at, value))
+        label = "blog" if at != ("name",) else str(value or "number 1")
+        start = f"site {label}: {written(at)}"
+        assert [text for text in found if text.startswith((f"{start}: ", f"{start}.", f"{start}["))], (value, found)
+
+
+@given(place=st.sampled_from(DICTS), data=st.data())
+def test_a_typo_is_named_with_the_key_that_was_meant(place: tuple[tuple[Any, ...], str], data: st.DataObject) -> None:
+    at, name = place
+    number = data.draw(st.integers(0, len(name) - 1))
+    letter = data.draw(st.sampled_from("abcdefghijklmnopqrstuvwxyz"))
+    typo = data.draw(
+        st.sampled_from(
+            [
+                name[:number] + name[number + 1 :],
+                name[:number] + letter + name[number:],
+                name[:number] + letter + name[number + 1 :],
+            ]
+        )
+    )
+    siblings = {key[-1] for key, _option in PLACES if key[:-1] == at}
+    assume(typo and typo not in siblings and len(name) > 3)
+    found = errors(changed((*at, typo), "x"))
+    start = f"site blog: {written((*at, typo))}: unknown key; did you mean '"
+    assert [text for text in found if text.startswith(start)], found
+
+
+@given(raw=worlds.sites(), data=st.data())
+def test_a_valid_input_made_invalid_names_site_and_key(raw: list[dict[str, Any]], data: st.DataObject) -> None:
+    assert errors(*raw) == []
+    number = data.draw(st.integers(0, len(raw) - 1))
+    wrong = raw[number]
+    wrong["state"] = "present"
+    mutation = data.draw(
+        st.sampled_from(["name", "domains", "source", "unknown", "type", "domain", "twice", "port", "placeholder"])
+    )
+    where = f"site {wrong['name']}: "
+    if mutation == "name":
+        del wrong["name"]
+        expected = f"site number {number + 1}: name: "
+    elif mutation == "domains":
+        del wrong["domains"]
+        expected = where + "domains: "
+    elif mutation == "source":
+        for key in ("path", "repo", "version"):
+            wrong.pop(key, None)
+        expected = where + "repo: "
+    elif mutation == "unknown":
+        key = data.draw(st.text(min_size=1, max_size=9).filter(lambda text: text not in schema.SITE))
+        wrong[key] = 1
+        expected = f"{where}{key}: unknown key; "
+    elif mutation == "type":
+        key = data.draw(st.sampled_from(sorted(set(schema.SITE) - {"name"})))
+        wrong[key] = data.draw(st.sampled_from(WRONG[schema.SITE[key].kind]))
+        expected = where + key
+    elif mutation == "twice":
+        raw.append(dict(wrong))
+        expected = where + "name: two sites"
+    else:
+        if mutation == "domain":
+            wrong["domains"] = [
+                data.draw(st.sampled_from(["x_y.example.com", "example", "-a.example.com", "a..example.com", "1.2.3"]))
+            ]
+            key = "domains[0]: "
+        elif mutation == "port":
+            wrong["redirect_domains"] = [f"{wrong['name']}.example.net:80"]
+            key = "redirect_domains[0]: "
+        else:
+            wrong["env"] = {"X": "${" + data.draw(st.from_regex(r"[a-z.]{0,9}", fullmatch=True)) + "!}"}
+            key = "env.X: "
+        expected = where + key
+    found = errors(*raw)
+    assert [text for text in found if text.startswith(expected)], (expected, found)
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from([*schema.SITE, "run", "path", "content", "x"]), inner), max_leaves=20))  # fmt: skip
+def test_nothing_that_yaml_can_hold_is_a_crash(value: Any) -> None:
+    for raw in (value, [value], [{**site(), **(value if isinstance(value, dict) else {})}]):
+        _sites, found = validate.sites(raw)
+        assert all(error.key and error.text for error in found)
+
+
+# Domains -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("www.example.com", "www.example.com"),
+        (" WWW.Example.COM. ", "www.example.com"),
+        ("*.example.com", "*.example.com"),
+        ("bücher.example", "xn--bcher-kva.example"),
+        ("xn--bcher-kva.example", "xn--bcher-kva.example"),
+        ("例え.テスト", "xn--r8jz45g.xn--zckzah"),
+        ("localhost", "localhost"),
+        ("203.0.113.7", "203.0.113.7"),
+        ("2001:DB8:0:0::7", "2001:db8::7"),
+        ("a" * 63 + ".example.com", "a" * 63 + ".example.com"),
+    ],
+)
+def test_a_domain(name: str, expected: str) -> None:
+    assert domains.normal(name) == (expected, "")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("example", "write it in full, like 'example.example.com'"),
+        ("*.com", "write it in full"),
+        ("http://example.com", "without scheme and path"),
+        ("//example.com", "without scheme and path"),
+        ("example.com:443", "without the port"),
+        ("a b.example.com", "it has a space in it"),
+        ("a.example.com, b.example.com", "it has a space in it"),
+        ("", "is empty"),
+        (".", "is empty"),
+        ("a..example.com", "letters, digits and '-' between dots"),
+        (".example.com", "letters, digits and '-' between dots"),
+        ("-a.example.com", "letters, digits and '-' between dots"),
+        ("a.*.example.com", "letters, digits and '-' between dots"),
+        ("me@example.com", "letters, digits and '-' between dots"),
+        ("a" * 64 + ".example.com", "letters, digits and '-' between dots"),
+        ("ä" * 70 + ".example.com", "cannot be written in punycode"),
+        ("straße.example", "give the one that is registered"),
+        ("300.1.2.3", "neither a domain nor an IP address"),
+        ("fe80::1%eth0", "is an address of one network card"),
+        ("[::1]", "letters, digits and '-' between dots"),
+    ],
+)
+def test_what_is_no_domain(name: str, words: str) -> None:
+    _form, problem = domains.normal(name)
+    assert repr(name) in problem
+    assert words in problem
+
+
+@given(st.text())
+def test_any_text_is_a_domain_or_not(name: str) -> None:
+    form, problem = domains.normal(name)
+    if not problem:
+        assert form.isascii() and form == form.lower()
+        assert domains.normal(form) == (form, "")
+
+
+# Placeholders ------------------------------------------------------------------------------------------
+
+
+def test_placeholders_are_replaced() -> None:
+    values = {"domain": "a.example.com", "database.url": "postgres:///a"}
+    assert placeholders.fill("x ${domain}:${database.url} $${domain} $x {y} ${", values) == (
+        "x a.example.com:postgres:///a ${domain} $x {y} ${"
+    )
+
+
+@given(st.text(alphabet="${}ad.\n", max_size=30))
+def test_a_text_without_mistakes_can_be_filled(text: str) -> None:
+    if not placeholders.unknown(text):
+        placeholders.fill(text, dict.fromkeys(placeholders.NAMES, "x"))
+
+
+# Groups, servers and variables -------------------------------------------------------------------------
+
+
+def group_errors(groups: dict[str, list[str]], **more: Any) -> list[str]:
+    given_sites, _errors = validate.sites([site(**more)])
+    names = sorted({name for members in groups.values() for name in members})
+    everything = {"all": names, "ungrouped": [], **groups}
+    found = validate.topology(everything, given_sites) + validate.group_names(everything)
+    return [str(error) for error in found]
+
+
+NO_SERVER = "has no server, and no server is without a group; put one into this group"
+
+
+@pytest.mark.parametrize(
+    ("groups", "more", "expected"),
+    [
+        ({"all": ["h1"]}, {}, []),
+        ({"all": ["h1", "h2"]}, {}, []),
+        ({"webservers": ["h1"]}, {}, []),
+        ({"web": ["h1"], "x": ["h2"]}, {}, []),
+        ({"database": [], "web": ["h1"], "app": ["h1"], "cache": ["h1"]}, {}, [f"group database: {NO_SERVER}"]),
+        ({"database": [], "web": ["h1"], "app": ["h1"], "cache": ["h1"]}, {"database": "none"}, []),
+        ({"web": ["h1"], "app": ["h1"], "database": ["h1"]}, {"cache": "none"}, []),
+        ({"web": ["h1"], "app": ["h1"], "database": ["h1"]}, {"cache": "none", "broker": "redis"}, [f"group cache: {NO_SERVER}"]),
+        ({"web": ["h1"]}, {}, [f"group {tier}: {NO_SERVER}" for tier in ("database", "cache", "app")]),
+        (
+            {"database": ["h1", "h2"], "cache": ["h1"], "app": ["h1"], "web": ["h1"]},
+            {},
+            ["group database: has 2 servers (h1, h2); this tier lives on one server, so name it in this group"],
+        ),
+        ({"monitoring": ["h1"]}, {}, ["group monitoring: holds every server, so none is left for the sites"]),
+        (
+            {"databases": ["h1"], "webservers": ["h2"]},
+            {},
+            [
+                "group databases: is no tier; did you mean 'database'? If it is a group of yours, list it in webstack_ignore_groups.",
+                "group webservers: is no tier; did you mean 'web'? If it is a group of yours, list it in webstack_ignore_groups.",
+            ],
+        ),
+        (
+            {"app": ["h1"], "web": ["h2"], "db": ["h3"], "cache": ["h3"], "database": ["h3"]},
+            {},
+            [],
+        ),
+        ({"production": ["h1"], "berlin": ["h2"], "staging": ["h3"]}, {}, []),
+    ],
+)  # fmt: skip
+def test_groups(groups: dict[str, list[str]], more: dict[str, Any], expected: list[str]) -> None:
+    assert group_errors(groups, **more) == expected
+
+
+@pytest.mark.parametrize("name", ["DB", "data-base", "app_servers", "webs", "caches", "postgresql", "redis", "nginx"])
+def test_a_group_that_is_nearly_a_tier(name: str) -> None:
+    assert len(validate.group_names({"all": ["h1", "h2"], name: ["h1"]})) == 1
+    assert validate.group_names({"all": ["h1", "h2"], name: ["h1"]}, [name]) == []
+    assert validate.group_names({"all": ["h1"], name: ["h1"]}) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("nginx_sitez", "the role nginx has no such option; did you mean 'nginx_sites'?"),
+        ("django_site", "the role django_app has no such option; did you mean 'django_sites'?"),
+        ("djangosites", "there is no such variable; did you mean 'django_sites'?"),
+        ("ngnix_sites", "there is no such variable; did you mean 'nginx_sites'?"),
+        ("private_adress", "there is no such variable; did you mean 'private_address'?"),
+        ("webstack_memory", "there is no such variable; did you mean 'webstack_memory_mb'?"),
+        ("webstack_x", "there is no such variable; did you mean 'webstack_memory_mb'?"),
+    ],
+)
+def test_a_misspelt_variable(name: str, expected: str) -> None:
+    known = {"nginx": ["nginx_sites", "nginx_settings"], "django_app": ["django_app_sites"]}
+    (error,) = validate.variables([name, "ansible_host", "my_own", "django_sites", "webstack_plan"], known)
+    assert str(error).startswith(f"{name}: {expected}")
+    assert str(error).endswith("If it is a variable of yours, list it in webstack_ignore_variables.")
+    assert validate.variables([name], known, [name]) == []
+
+
+@pytest.mark.parametrize(
+    ("given_variables", "expected"),
+    [
+        ({}, None),
+        ({"private_address": "10.0.0.5", "webstack_memory_mb": 2048}, None),
+        ({"private_address": "fd00::5", "webstack_memory_mb": "2048"}, None),
+        ({"private_address": "db1"}, "private_address of h1: must be an IP address by which the other servers reach this one, not the text 'db1'"),
+        ({"private_address": 10}, "private_address of h1: must be an IP address by which the other servers reach this one, not the number 10"),
+        ({"webstack_memory_mb": "2G"}, "webstack_memory_mb of h1: must be a number of MB, at least 256, not the text '2G'"),
+        ({"webstack_memory_mb": -1}, "webstack_memory_mb of h1: must be a number of MB, at least 256, not the number -1"),
+        ({"webstack_memory_mb": True}, "webstack_memory_mb of h1: must be a number of MB, at least 256, not the truth value true"),
+    ],
+)  # fmt: skip
+def test_variables_of_a_server(given_variables: dict[str, Any], expected: str | None) -> None:
+    found = [str(error) for error in validate.server("h1", given_variables)]
+    assert found == ([expected] if expected else [])
+
+
+def test_addresses_that_are_not_known() -> None:
+    tiers = {"database": ["h1"], "cache": ["h1"], "app": ["h2"], "web": ["h2"]}
+    hosts = {
+        "h1": Host("h1", "db.example.com", 1024, 1, "", ""),
+        "h2": Host("h2", "10.0.0.2", 1024, 1, "", "", known=False),
+        "h3": Host("h3", "other", 1024, 1, "", ""),
+    }
+    found = [str(error) for error in validate.addresses(World([], tiers, hosts, b""))]
+    assert found == [
+        "private_address of h1: is not known ('db.example.com' is no IP address); set it to the address by which the other servers reach it",
+        "private_address of h2: is not known, since this run leaves that server out; set it, or run without --limit",
+    ]
+    alone = {tier: ["h1"] for tier in tiers}
+    assert validate.addresses(World([], alone, hosts, b"")) == []
