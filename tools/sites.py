@@ -61,6 +61,7 @@ TAIL = """\
 | `webstack_memory_mb` | Of a server: the memory to share among what it runs, in MB. Without it all that it has. |
 | `webstack_master_key` | The master key of all secrets, in place of the file `webstack.key`; belongs in a vault. |
 | `webstack_ignore_variables` | List of variables of yours whose names begin like those of a role. |
+| `webstack_ignore_groups` | List of groups of yours whose names look like a tier's (`databases`, `webservers`). |
 | options of a role | `nginx_settings`, `os_timezone` and the like, for all servers or for one: see the pages of the [roles](../README.md#roles). |
 """
 

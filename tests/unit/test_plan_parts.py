@@ -1,0 +1,409 @@
+# Copyright: webstack.django maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The parts of the plan, with values written out."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import plan_worlds as worlds
+import pytest
+from ansible.errors import AnsibleFilterError
+from ansible_collections.webstack.django.plugins.filter.each import each
+from ansible_collections.webstack.django.plugins.filter.mask import mask
+from ansible_collections.webstack.django.plugins.filter.site_layout import site_layout
+from ansible_collections.webstack.django.plugins.plugin_utils.plan import context, inspect, validate
+from ansible_collections.webstack.django.plugins.plugin_utils.plan.topology import Budget, Host, budget, tiers, workers
+from hypothesis import given
+from hypothesis import strategies as st
+
+# Topology ----------------------------------------------------------------------------------------------
+
+ALL = ["h1", "h2", "h3"]
+
+
+@pytest.mark.parametrize(
+    ("groups", "host", "expected"),
+    [
+        ({}, "h1", [["h1"], ["h1"], ["h1"], ["h1"]]),
+        ({}, "h2", [["h2"], ["h2"], ["h2"], ["h2"]]),
+        ({"monitoring": ["h3"]}, "h3", [[], [], [], []]),
+        ({"database": ["h1"]}, "h2", [["h1"], ["h2", "h3"], ["h2", "h3"], ["h2", "h3"]]),
+        ({"database": ["h1"], "monitoring": ["h3"]}, "h2", [["h1"], ["h2"], ["h2"], ["h2"]]),
+        ({"database": ["h3"], "cache": ["h3"], "app": ["h2", "h1"], "web": ["h1"]}, "h1", [["h3"], ["h3"], ["h1", "h2"], ["h1"]]),
+        ({"database": [], "web": ["h1", "h2", "h3"]}, "h1", [[], [], [], ["h1", "h2", "h3"]]),
+    ],
+)  # fmt: skip
+def test_tiers(groups: dict[str, list[str]], host: str, expected: list[list[str]]) -> None:
+    assert tiers(groups, ALL, host) == dict(zip(("database", "cache", "app", "web"), expected, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("memory", "served", "expected"),
+    [
+        (1024, ["database", "cache", "app", "web"], Budget(256, 288, 96, 384)),
+        (512, ["database", "cache", "app", "web"], Budget(256, 96, 32, 128)),
+        (8192, ["database"], Budget(819, 7373, 0, 0)),
+        (8192, ["app", "web"], Budget(819, 0, 0, 7373)),
+        (8192, ["web"], Budget(819, 0, 0, 0)),
+        (300, ["app"], Budget(150, 0, 0, 150)),
+    ],
+)
+def test_budget(memory: int, served: list[str], expected: Budget) -> None:
+    assert budget(memory, served) == expected
+
+
+@given(st.integers(256, 10**6), st.sets(st.sampled_from(["database", "cache", "app", "web"])))
+def test_a_budget_is_never_more_than_the_memory(memory: int, served: set[str]) -> None:
+    found = dataclasses.astuple(budget(memory, sorted(served)))
+    assert sum(found) <= memory
+    assert min(found) >= 0
+
+
+@pytest.mark.parametrize(
+    ("cpus", "share", "expected"), [(1, 384, 1), (1, 1024, 3), (2, 128, 1), (4, 8192, 9), (8, 1024, 4)]
+)
+def test_workers(cpus: int, share: int, expected: int) -> None:
+    assert workers(cpus, share) == expected
+
+
+# Sites in their surroundings ---------------------------------------------------------------------------
+
+TIERS = {"database": ["h1"], "cache": ["h2"], "app": ["h3", "h4"], "web": ["h5"]}
+
+
+def app_site(servers: worlds.Servers, host: str, *raw: dict[str, Any]) -> dict[str, Any]:
+    plan = servers.plans(worlds.valid(*raw))[host]
+    found: dict[str, Any] = plan["django_app_sites"][0]
+    return found
+
+
+def test_one_server() -> None:
+    found = app_site(worlds.servers(), "h1", worlds.site(broker="redis"))
+    assert found["database"]["host"] == "/run/postgresql"
+    assert found["database"]["sslmode"] is None
+    assert found["cache"] == {"url": "unix:///run/redis-blog-cache/redis.sock"}
+    assert found["broker"] == {"url": "unix:///run/redis-blog-broker/redis.sock"}
+    env = found["env"]
+    assert {key: value for key, value in env.items() if "SECRET" not in key} == {
+        "ALLOWED_HOSTS": "blog.example.com",
+        "DJANGO_ALLOWED_HOSTS": "blog.example.com",
+        "CSRF_TRUSTED_ORIGINS": "https://blog.example.com",
+        "DOMAIN": "blog.example.com",
+        "PYTHONUNBUFFERED": "1",
+        "LC_ALL": "C.UTF-8",
+        "DATABASE_URL": "postgres:///blog",
+        "PGHOST": "/run/postgresql",
+        "CACHE_URL": "unix:///run/redis-blog-cache/redis.sock",
+        "REDIS_URL": "unix:///run/redis-blog-cache/redis.sock",
+        "BROKER_URL": "unix:///run/redis-blog-broker/redis.sock",
+        "CELERY_BROKER_URL": "redis+socket:///run/redis-blog-broker/redis.sock",
+    }
+    assert len(env["SECRET_KEY"]) == 50
+    assert found["health"]["socket"] == "/run/webstack/blog/web.sock"
+    assert found["migrate"] is True
+
+
+def test_five_servers() -> None:
+    servers = worlds.servers(TIERS, 5)
+    sites = worlds.valid(worlds.site("a"), worlds.site("b", broker="redis"))
+    plans = servers.plans(sites)
+    assert plans["h1"]["postgresql_listen_addresses"] == ["localhost", "10.0.0.1"]
+    assert [(one["database"], one["address"]) for one in plans["h1"]["postgresql_hba"]] == [
+        ("a", "10.0.0.3/32"),
+        ("a", "10.0.0.4/32"),
+        ("b", "10.0.0.3/32"),
+        ("b", "10.0.0.4/32"),
+    ]
+    assert [(one["name"], one["port"]) for one in plans["h2"]["redis_instances"]] == [
+        ("a-cache", 6379),
+        ("b-cache", 6380),
+        ("b-broker", 6381),
+    ]
+    assert [one["socket"] for one in plans["h4"]["systemd_processes"]] == [
+        {"address": "10.0.0.4:8001"},
+        {"address": "10.0.0.4:8002"},
+    ]
+    assert plans["h5"]["nginx_sites"][1]["upstream"] == [{"address": "10.0.0.3:8002"}, {"address": "10.0.0.4:8002"}]
+    assert plans["h3"]["gunicorn_instances"][0]["settings"] == {"forwarded_allow_ips": "10.0.0.5"}
+    assert plans["h3"]["django_app_static_hosts"] == ["h5"]
+    broker = plans["h3"]["django_app_sites"][1]["broker"]["url"]
+    password = plans["h2"]["redis_instances"][2]["password"]
+    assert broker == f"rediss://:{password}@10.0.0.2:6381/0?ssl_cert_reqs=none"
+    assert [plans[name]["django_app_sites"][0]["migrate"] for name in ("h3", "h4")] == [True, False]
+
+
+def test_addresses_of_ipv6() -> None:
+    servers = worlds.servers(TIERS, 5)
+    servers.hosts = {
+        name: dataclasses.replace(host, address=f"fd00::{name[1:]}") for name, host in servers.hosts.items()
+    }
+    plans = servers.plans(worlds.valid(worlds.site()))
+    found = plans["h3"]["django_app_sites"][0]
+    assert "@[fd00::1]:5432/blog?sslmode=require" in found["database"]["url"]
+    assert "@[fd00::2]:6379/0" in found["cache"]["url"]
+    assert plans["h5"]["nginx_sites"][0]["upstream"] == [{"address": "[fd00::3]:8001"}, {"address": "[fd00::4]:8001"}]
+    assert plans["h1"]["postgresql_hba"][0]["address"] == "fd00::3/128"
+
+
+def test_a_cache_on_one_of_two_application_servers() -> None:
+    servers = worlds.servers({"database": ["h1"], "cache": ["h1"], "app": ["h1", "h2"], "web": ["h1"]}, 2)
+    plans = servers.plans(worlds.valid(worlds.site()))
+    password = plans["h1"]["redis_instances"][0]["password"]
+    local, remote = (plans[name]["django_app_sites"][0]["cache"]["url"] for name in ("h1", "h2"))
+    assert local == f"unix://:{password}@/run/redis-blog-cache/redis.sock"
+    assert remote == f"rediss://:{password}@10.0.0.1:6379/0?ssl_cert_reqs=none"
+    assert plans["h1"]["nginx_sites"][0]["upstream"] == [
+        {"socket": "/run/webstack/blog/web.sock"},
+        {"address": "10.0.0.2:8001"},
+    ]
+
+
+def test_what_the_user_gives_to_the_environment() -> None:
+    env = {
+        "DEBUG": False,
+        "PORT": 8000,
+        "RATE": 0.5,
+        "DB": "${database.name}@${database.host}",
+        "PRICE": "$${x} $5",
+        "DOMAIN": "x",
+        "GONE": None,
+    }
+    found = app_site(worlds.servers(), "h1", worlds.site(env=env))["env"]
+    assert {name: found.get(name) for name in env} == {
+        "DEBUG": "False",
+        "PORT": "8000",
+        "RATE": "0.5",
+        "DB": "blog@/run/postgresql",
+        "PRICE": "${x} $5",
+        "DOMAIN": "x",
+        "GONE": None,
+    }
+    assert "GONE" not in found
+
+
+@pytest.mark.parametrize(
+    ("variables", "more", "expected"),
+    [
+        ([], {}, True),
+        (["DATABASE_URL"], {}, False),
+        (["DATABASE_URL"], {"settings_overlay": True}, True),
+        (["SHOP_DB_HOST"], {}, True),
+        (["SHOP_DB_HOST"], {"env": {"SHOP_DB_HOST": "${database.host}"}}, False),
+        (["SHOP_DB_HOST"], {"env": {"OTHER": "x"}}, True),
+        ([], {"settings_overlay": False}, False),
+    ],
+)
+def test_when_settings_are_generated(variables: list[str], more: dict[str, Any], expected: bool) -> None:
+    (found,) = worlds.valid(worlds.site(**more))
+    detected = {**worlds.DETECTED, "database_variables": variables}
+    assert context.overlay(dataclasses.replace(found, detected=detected)) is expected
+
+
+def test_a_release_is_named_by_what_it_is_made_of() -> None:
+    def name(**more: Any) -> str:
+        (found,) = worlds.valid(worlds.site(**more))
+        return context.release_id(found)
+
+    assert name() == name(workers=4) == name(env={"A": "b"}) == name(keep_releases=9)
+    assert name().startswith("cccccccccccc-")
+    others = [name(python="3.13"), name(dependencies={"add": ["x"]}), name(build=["npm ci"]), name(shared=["data"])]
+    assert len({name(), *others}) == 5
+
+
+@pytest.mark.parametrize(
+    ("static", "media", "expected"),
+    [
+        (None, None, ("/static/", "/media/")),
+        ({"url": "/media/"}, None, ("/media/", "/uploads/")),
+        (None, {"url": "/static/"}, ("/static/", "/media/")),
+        ({"url": "/s/"}, {"url": "/u/"}, ("/s/", "/u/")),
+    ],
+)
+def test_static_and_uploaded_files_are_apart(static: Any, media: Any, expected: tuple[str, str]) -> None:
+    found = worlds.servers().plans(worlds.valid(worlds.site(static=static, media=media)))["h1"]["nginx_sites"][0]
+    assert tuple(one["url"] for one in found["static"]) == expected
+
+
+def test_an_absent_site_is_nowhere_else() -> None:
+    plan = worlds.servers().plans(worlds.valid(worlds.site("a", state="absent"), worlds.site("b")))["h1"]
+    assert plan["django_app_sites"][0] == {"name": "a", "state": "absent"}
+    for key in ("systemd_processes", "nginx_sites", "gunicorn_instances", "postgresql_databases", "redis_instances"):
+        assert len(plan[key]) == 1
+    assert [one["name"] for one in plan["os_system_users"]] == ["b"]
+
+
+# Looking at the code -----------------------------------------------------------------------------------
+
+PROJECT = {
+    "manage.py": 'import django\nx.setdefault("DJANGO_SETTINGS_MODULE", "shop.settings")\n',
+    "shop/settings.py": "",
+    "shop/wsgi.py": "",
+    "requirements.txt": "Django\n",
+}
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    root = tmp_path / "shop"
+    for name, text in PROJECT.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    return root
+
+
+def looked(root: Path, **more: Any) -> tuple[context.Site, list[str]]:
+    (site,), errors = validate.sites([worlds.site(**{"path": str(root), **more})])
+    assert errors == []
+    found, problems = inspect.look(site)
+    return found, [str(error) for error in problems]
+
+
+def test_a_project_is_looked_at(project: Path) -> None:
+    found, problems = looked(project)
+    assert problems == []
+    assert (found.kind, len(found.commit)) == ("path", 40)
+    assert found.detected is not None
+    assert found.detected["wsgi"] == "shop.wsgi:application"
+    assert found.archive is not None and Path(found.archive).is_file()
+
+
+@pytest.mark.parametrize(
+    ("remove", "more", "expected"),
+    [
+        ("manage.py", {}, "site blog: path: there is no manage.py of Django; set project_dir to its directory"),
+        ("shop/wsgi.py", {}, "site blog: wsgi: there is no wsgi.py"),
+        ("requirements.txt", {}, "site blog: dependencies.file: nothing says what the project needs"),
+        ("", {"dependencies": {"file": "reqs.txt"}}, "site blog: dependencies.file: there is no 'reqs.txt' in the checkout"),
+        ("", {"project_dir": "src"}, "site blog: project_dir: there is no directory 'src' in the checkout"),
+        ("", {"settings": "shop.prod"}, "site blog: settings: there is no module 'shop.prod' in the checkout; there is shop.settings"),
+        ("", {"path": "/nowhere/at/all"}, "site blog: path: '/nowhere/at/all' is no directory on this machine"),
+        ("", {"path": None, "repo": "/nowhere/at/all"}, "site blog: repo: '/nowhere/at/all' cannot be read: there is no such repository"),
+        ("", {"files": [{"path": "x", "src": "/nowhere/x"}]}, "site blog: files[0].src: there is no file '/nowhere/x' on this machine"),
+        ("", {"files": [{"path": "x", "src": "/bin/ls"}]}, "site blog: files[0].src: '/bin/ls' is no text in UTF-8"),
+        ("", {"files": [{"path": "x", "src": "/tmp"}]}, "site blog: files[0].src: '/tmp' cannot be read: Is a directory"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_the_code(project: Path, remove: str, more: dict[str, Any], expected: str) -> None:
+    if remove:
+        (project / remove).unlink()
+    _found, problems = looked(project, **more)
+    assert [problem[: len(expected)] for problem in problems] == [expected]
+
+
+def test_a_project_without_a_file_of_dependencies(project: Path) -> None:
+    (project / "requirements.txt").unlink()
+    assert looked(project, dependencies={"add": ["Django>=5"]})[1] == []
+    assert looked(project, dependencies={"tool": "none"})[1] == []
+
+
+def test_placeholders_in_a_file_of_this_machine(project: Path) -> None:
+    source = project.parent / "local.py"
+    source.write_text("HOST = '${databse.host}'\n")
+    (problem,) = looked(project, files=[{"path": "x", "src": str(source)}])[1]
+    assert problem.startswith(
+        f"site blog: files[0].src: {str(source)!r}: ${{databse.host}} is no value of the plan; did you mean 'database.host'?"
+    )
+
+
+def test_versions_of_python(project: Path) -> None:
+    (project / "pyproject.toml").write_text('[project]\nrequires-python = ">=3.13"\n')
+    assert looked(project, python="3.12")[1] == [
+        "site blog: python: the project takes Python >=3.13, which 3.12 is not"
+    ]
+    assert looked(project, python="3.13")[1] == []
+    found, problems = looked(project)
+    assert problems == []
+    world = worlds.servers().world([found], "h1")
+    (error,) = inspect.python_versions(world, Host("web1", "10.0.0.1", 1024, 1, "3.11", "Debian 12"))
+    assert str(error) == (
+        "site blog: python: the project takes Python >=3.13 and web1 (Debian 12) would give it 3.11; set `python` to a version "
+        "that fits, which uv then downloads, or use a newer distribution"
+    )
+    assert inspect.python_versions(world, Host("web1", "10.0.0.1", 1024, 1, "3.13", "Debian 13")) == []
+
+
+# Filters -----------------------------------------------------------------------------------------------
+
+
+def test_mask() -> None:
+    plan = {
+        "password": "x",
+        "secret_key": "y",
+        "empty": {"password": None, "password_version": 1},
+        "sites": [{"env": {"A": "b"}, "files": [{"path": "p", "content": "c"}]}],
+        "urls": (
+            "postgres://blog:x@10.0.0.1:5432/blog",
+            "rediss://:x@h:1/0",
+            "unix://:x@/run/redis.sock",
+            "https://token@git.example.com/x.git",
+            "https://me:x@git.example.com/x.git",
+            "ssh://git@git.example.com/x.git",
+            "git@git.example.com:x.git",
+        ),
+        "number": 5,
+    }
+    stars = "********"
+    assert mask(plan) == {
+        "password": stars,
+        "secret_key": stars,
+        "empty": {"password": None, "password_version": 1},
+        "sites": [{"env": {"A": stars}, "files": [{"path": "p", "content": stars}]}],
+        "urls": [
+            f"postgres://blog:{stars}@10.0.0.1:5432/blog",
+            f"rediss://:{stars}@h:1/0",
+            f"unix://:{stars}@/run/redis.sock",
+            f"https://{stars}@git.example.com/x.git",
+            f"https://me:{stars}@git.example.com/x.git",
+            "ssh://git@git.example.com/x.git",
+            "git@git.example.com:x.git",
+        ],
+        "number": 5,
+    }
+
+
+def test_each() -> None:
+    items = [
+        {"name": "a", "list": [1, 2], "mode": None},
+        {"name": "b", "state": "absent"},
+        {"name": "c", "list": [], "mode": "x"},
+    ]
+    shape = {"path": "/etc/{name}.conf", "all": [0, "{list}"], "mode": "{mode}", "plain": 7}
+    assert each(items, shape, "item", {"mode": "0644"}) == [
+        {
+            "path": "/etc/a.conf",
+            "all": [0, 1, 2],
+            "mode": "0644",
+            "plain": 7,
+            "vars": {"item": {"mode": "0644", "name": "a", "list": [1, 2]}},
+        },
+        {
+            "path": "/etc/c.conf",
+            "all": [0],
+            "mode": "x",
+            "plain": 7,
+            "vars": {"item": {"mode": "x", "name": "c", "list": []}},
+        },
+    ]
+    assert each(items, {"x": "{name}"}, state="absent") == [{"x": "b"}]
+    with pytest.raises(AnsibleFilterError, match="a has no 'group'"):
+        each(items, {"x": "{group}"})
+
+
+def test_site_layout() -> None:
+    (first, second) = site_layout(
+        [{"name": "blog"}, {"name": "wiki", "user": "w", "media": {"root": "/var/lib/m"}, "env": {"A": "b c"}}]
+    )
+    assert {key: first[key] for key in ("name", "state", "user", "group", "root", "media")} == {
+        "name": "blog",
+        "state": "present",
+        "user": "blog",
+        "group": "blog",
+        "root": "/srv/blog",
+        "media": "/srv/blog/shared/media",
+    }
+    assert (second["user"], second["group"], second["media"]) == ("w", "w", "/var/lib/m")
+    assert 'A="b c"' in second["environment"] or "A='b c'" in second["environment"]
