@@ -299,7 +299,7 @@ NO_ADVICE = "there is no wsgi.py, only ASGI (shop/asgi.py), and the application 
         ({"manage.py": "import django\n"}, {}, "settings", "set it to the settings module, like 'config.settings'"),
         ({"manage.py": MANAGE % "shop.settings", "shop/settings.py": ""}, {}, "wsgi", "there is no wsgi.py; set it to the WSGI application"),
         (ASGI_ONLY, {}, "wsgi", NO_ADVICE + "'webstack_wsgi:application' and write that module with `files`"),
-        (plain(), {"settings": "shop.setings"}, "settings", "there is no module 'shop.setings' in the checkout; did you mean 'shop.settings'?"),
+        (plain(), {"settings": "shop.settinxs"}, "settings", "there is no module 'shop.settinxs' in the checkout; did you mean 'shop.settings'?"),
         (plain(), {"settings": "shp.settings"}, "settings", "there is no module 'shp.settings' in the checkout; did you mean 'shop.settings'?"),
         (plain(), {"wsgi": "shop.wsgy:application"}, "wsgi", "there is no module 'shop.wsgy' in the checkout"),
     ],

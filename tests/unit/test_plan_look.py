@@ -77,10 +77,10 @@ def test_a_project_without_a_file_of_dependencies(project: Path) -> None:
 
 def test_placeholders_in_a_file_of_this_machine(project: Path) -> None:
     source = project.parent / "local.py"
-    source.write_text("HOST = '${databse.host}'\n")
+    source.write_text("HOST = '${databxse.host}'\n")
     (problem,) = looked(project, files=[{"path": "x", "src": str(source)}])[1]
     assert problem.startswith(
-        f"site blog: files[0].src: {str(source)!r}: ${{databse.host}} is no value of the plan; did you mean 'database.host'?"
+        f"site blog: files[0].src: {str(source)!r}: ${{databxse.host}} is no value of the plan; did you mean 'database.host'?"
     )
 
 

@@ -153,11 +153,11 @@ def test_a_group_that_is_nearly_a_tier(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("nginx_sitez", "the role nginx has no such option; did you mean 'nginx_sites'?"),
+        ("nginx_sits", "the role nginx has no such option; did you mean 'nginx_sites'?"),
         ("django_site", "the role django_app has no such option; did you mean 'django_sites'?"),
         ("djangosites", "there is no such variable; did you mean 'django_sites'?"),
-        ("ngnix_sites", "there is no such variable; did you mean 'nginx_sites'?"),
-        ("private_adress", "there is no such variable; did you mean 'private_address'?"),
+        ("ngingx_sites", "there is no such variable; did you mean 'nginx_sites'?"),
+        ("private_addrss", "there is no such variable; did you mean 'private_address'?"),
         ("webstack_memory", "there is no such variable; did you mean 'webstack_memory_mb'?"),
         ("webstack_x", "there is no such variable; did you mean 'webstack_memory_mb'?"),
     ],

@@ -71,7 +71,7 @@ all:
     databases: {{hosts: {{web2: }}}}
   vars:
     mail: x
-    nginx_sitez: []
+    nginx_sits: []
     webstack_memory_mb: 2G
     django_sites:
       - name: blog
@@ -89,7 +89,7 @@ all:
     assert status != 0
     # What Ansible itself says of a filter differs between its versions.
     assert [text.partition(" Syntax error")[0] for text in mistakes(output)] == [
-        "nginx_sitez: the role nginx has no such option; did you mean 'nginx_sites'? If it is a variable of yours, list it in webstack_ignore_variables.",
+        "nginx_sits: the role nginx has no such option; did you mean 'nginx_sites'? If it is a variable of yours, list it in webstack_ignore_variables.",
         "group databases: is no tier; did you mean 'database'? If it is a group of yours, list it in webstack_ignore_groups.",
         "site blog: domains[0]: a template in it cannot be resolved: 'nowhere' is undefined",
         "site blog: env.B: a template in it cannot be resolved:",

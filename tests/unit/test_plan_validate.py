@@ -65,16 +65,16 @@ CASES: list[tuple[dict[str, Any], str]] = [
     ({"path": None, "repo": "x", "version": ""}, "site blog: version: is empty; give it a value or remove the line"),
     ({"path": None, "package": "wiki==1", "wsgi": "wiki.wsgi"}, "site blog: settings: is missing; a package's cannot be detected, look in its documentation"),
     # unknown keys
-    ({"domians": []}, "site blog: domians: unknown key; did you mean 'domains'?"),
+    ({"domaines": []}, "site blog: domaines: unknown key; did you mean 'domains'?"),
     ({"Env": {}}, "site blog: Env: unknown key; did you mean 'env'?"),
     ({"keep-releases": 3}, "site blog: keep-releases: unknown key; did you mean 'keep_releases'?"),
     ({"branch": "main"}, "site blog: branch: unknown key; did you mean 'version'?"),
     ({"environment": {}}, "site blog: environment: unknown key; did you mean 'env'?"),
     ({5: 1}, "site blog: 5: unknown key; known are "),
-    ({"database": {"nmae": "x"}}, "site blog: database.nmae: unknown key; did you mean 'name'?"),
+    ({"database": {"naem": "x"}}, "site blog: database.naem: unknown key; did you mean 'name'?"),
     ({"files": [{"path": "x", "content": "", "mod": "0640"}]}, "site blog: files[0].mod: unknown key; did you mean 'mode'?"),
-    ({"commands": {"onec": []}}, "site blog: commands.onec: unknown key; did you mean 'once'?"),
-    ({"build": [{"run": "npm ci", "dri": "x"}]}, "site blog: build[0].dri: unknown key; did you mean 'dir'?"),
+    ({"commands": {"onse": []}}, "site blog: commands.onse: unknown key; did you mean 'once'?"),
+    ({"build": [{"run": "npm ci", "dirr": "x"}]}, "site blog: build[0].dirr: unknown key; did you mean 'dir'?"),
     # values
     ({"state": "gone"}, "site blog: state: 'gone' is not one of present, absent"),
     ({"python": 3.13}, "site blog: python: must be text, and YAML reads it as the number 3.13; put quotes around what you wrote"),
@@ -115,7 +115,7 @@ CASES: list[tuple[dict[str, Any], str]] = [
     ({"env": {"A-B": "x"}}, "site blog: env.A-B: is not a name of an environment variable; use letters, digits and '_'"),
     ({"env": {True: "x"}}, "site blog: env.True: is not a name of an environment variable; YAML reads it as no text, so put quotes around it"),
     ({"env": {"A": "x\ny"}}, "site blog: env.A: has a line break, which a variable cannot have; put the text into `files` and its path here"),
-    ({"env": {"A": "${databse.url}"}}, "site blog: env.A: ${databse.url} is no value of the plan; did you mean 'database.url'? (Write $${databse.url} for the text itself.)"),
+    ({"env": {"A": "${databxse.url}"}}, "site blog: env.A: ${databxse.url} is no value of the plan; did you mean 'database.url'? (Write $${databxse.url} for the text itself.)"),
     ({"files": [None]}, "site blog: files[0]: is empty; give it a value or remove the line"),
     ({"files": [{"content": "x"}]}, "site blog: files[0].path: is missing; it is required"),
     ({"files": [{"path": "x"}]}, "site blog: files[0]: give exactly one of content and src"),
@@ -172,7 +172,7 @@ def test_sites_that_collide() -> None:
 
 
 def test_all_mistakes_are_said_at_once() -> None:
-    found = errors(site("a", domains=["x"]), {"name": "b", "domians": [], "path": "/x"}, "c")
+    found = errors(site("a", domains=["x"]), {"name": "b", "domaines": [], "path": "/x"}, "c")
     assert [text.split(": ")[0] for text in found] == ["site a", "site b", "site b", "django_sites[2]"]
 
 

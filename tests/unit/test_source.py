@@ -130,9 +130,9 @@ def refused(repo: object, version: str | None = None) -> SourceError:
 
 
 def test_versions_that_are_not_there(repo: Repository) -> None:
-    error = refused(repo.path, "mian")
+    error = refused(repo.path, "mani")
     assert error.key == "version"
-    assert str(error) == f"'mian' is no branch, tag or commit of {str(repo.path)!r}; there is main"
+    assert str(error) == f"'mani' is no branch, tag or commit of {str(repo.path)!r}; there is main"
     assert "there is v2.0" in str(refused(repo.path, "2.0"))
     assert "'' is no branch" in str(refused(repo.path, ""))
     for missing in ("deadbeef", "0" * 40):
@@ -345,12 +345,12 @@ def test_odd_files(tmp_path: Path) -> None:
     os.mkfifo(where / "pipe")
     (where / "outside").symlink_to("/etc/hostname")
     (where / "dangling").symlink_to("nowhere")
-    (where / os.fsdecode(b"caf\xe9.txt")).write_text("")
+    (where / os.fsdecode(b"nam\xe9.txt")).write_text("")
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(where / "s"))
         found = source.directory(str(where))
     assert content(found, "second.py") == content(found) == "same"
-    assert names(found) == [os.fsdecode(b"caf\xe9.txt"), "dangling", "manage.py", "outside", "second.py"]
+    assert names(found) == [os.fsdecode(b"nam\xe9.txt"), "dangling", "manage.py", "outside", "second.py"]
 
 
 def test_directories_that_cannot_be_used(tmp_path: Path) -> None:
