@@ -72,6 +72,8 @@ class ActionModule(ActionBase):
         errors += validate.variables(names, _role_options(), ignored["webstack_ignore_variables"])
         errors += validate.group_names(groups, ignored["webstack_ignore_groups"])
         raw = [self._value("django_sites", hostvars, host, errors) for host in hosts]
+        if all(one is None for one in raw):
+            self._display.warning("django_sites is not defined: the servers are prepared, and no site is deployed")
         if any(one != raw[0] for one in raw):
             errors.append(Error("", "django_sites", "differs between servers; define it once, for the group all"))
         sites, found = validate.sites(raw[0] if raw else [])

@@ -107,10 +107,17 @@ def without_password(url: str) -> str:
 
 def _unreachable(repo: str, words: str) -> SourceError:
     lines = words.strip().splitlines() or ["no message"]
-    last = without_password(next((line for line in lines if line.startswith(("fatal:", "ERROR:"))), lines[-1]))
+    # What ssh says is more than git's own word about it.
+    told = [
+        line for line in lines if line.startswith(("fatal:", "ERROR:")) and "Could not read from remote" not in line
+    ]
+    said = [line for line in lines if line.startswith("ssh:") or line.endswith((").", "failed."))]
+    last = without_password([*told, *said, *lines][0])
     shown = without_password(repo)
     lowered = words.lower()
-    if "authentication" in lowered or "permission denied" in lowered or "could not read username" in lowered:
+    if "host key verification" in lowered:
+        advice = "the key of its server is not known here; connect to it once with ssh, and compare the key"
+    elif "authentication" in lowered or "permission denied" in lowered or "could not read username" in lowered:
         advice = "it may be private or misspelt: check the address, and that `git ls-remote` works for you here"
     elif Path(repo).is_dir():
         advice = "this directory is no git repository; give a plain directory as `path`"

@@ -137,6 +137,7 @@ NO_SERVER = "has no server, and no server is without a group; put one into this 
             [],
         ),
         ({"production": ["h1"], "berlin": ["h2"], "staging": ["h3"]}, {}, []),
+        ({"app1": ["h1"], "web_2": ["h2"]}, {}, []),
     ],
 )  # fmt: skip
 def test_groups(groups: dict[str, list[str]], more: dict[str, Any], expected: list[str]) -> None:
@@ -164,7 +165,9 @@ def test_a_group_that_is_nearly_a_tier(name: str) -> None:
 )
 def test_a_misspelt_variable(name: str, expected: str) -> None:
     known = {"nginx": ["nginx_sites", "nginx_settings"], "django_app": ["django_app_sites"]}
-    (error,) = validate.variables([name, "ansible_host", "my_own", "django_sites", "webstack_plan"], known)
+    (error,) = validate.variables(
+        [name, "ansible_host", "my_own", "my_django_sites", "django_sites", "webstack_plan"], known
+    )
     assert str(error).startswith(f"{name}: {expected}")
     assert str(error).endswith("If it is a variable of yours, list it in webstack_ignore_variables.")
     assert validate.variables([name], known, [name]) == []

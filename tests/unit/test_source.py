@@ -205,6 +205,25 @@ def test_a_password_in_an_address_is_not_shown(private: str) -> None:
     assert f"'http://{private}' cannot be read" in str(error)
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("ssh: connect to host h port 22: Connection refused", "check the address and the network"),
+        ("git@h: Permission denied (publickey).", "it may be private or misspelt"),
+        ("No ED25519 host key is known for h.\nHost key verification failed.", "connect to it once with ssh"),
+    ],
+)
+def test_what_ssh_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, expected: str) -> None:
+    program = tmp_path / "ssh"
+    program.write_text(f"#!/bin/sh\nprintf '%s\\n' '{words}' >&2\nexit 255\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("GIT_SSH_COMMAND", str(program))
+    error = refused("git@h:team/shop.git")
+    assert error.key == "repo"
+    assert expected in str(error)
+    assert str(error).endswith(f"git says: {words.splitlines()[-1]}")
+
+
 def test_a_repository_around_the_run_is_not_meant(repo: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_DIR", "/nonexistent")
     monkeypatch.setenv("GIT_INDEX_FILE", "/nonexistent/index")
@@ -345,12 +364,12 @@ def test_odd_files(tmp_path: Path) -> None:
     os.mkfifo(where / "pipe")
     (where / "outside").symlink_to("/etc/hostname")
     (where / "dangling").symlink_to("nowhere")
-    (where / os.fsdecode(b"nam\xe9.txt")).write_text("")
+    (where / os.fsdecode(b"a\xe9.txt")).write_text("")
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(where / "s"))
         found = source.directory(str(where))
     assert content(found, "second.py") == content(found) == "same"
-    assert names(found) == [os.fsdecode(b"nam\xe9.txt"), "dangling", "manage.py", "outside", "second.py"]
+    assert names(found) == [os.fsdecode(b"a\xe9.txt"), "dangling", "manage.py", "outside", "second.py"]
 
 
 def test_directories_that_cannot_be_used(tmp_path: Path) -> None:

@@ -30,8 +30,10 @@ _KINDS = {
 }
 
 
-def _wrong_type(option: Option, value: Any) -> str:
-    return f"must be {_KINDS.get(option.kind, option.kind)}, not {kind_of(value)} {shown(value)}"
+def _wrong_type(option: Option, value: Any, key: str) -> str:
+    # Variables and contents of files may be secret.
+    what = "" if option.kind in ("scalar", "map") or key.endswith(".content") else f" {shown(value)}"
+    return f"must be {_KINDS.get(option.kind, option.kind)}, not {kind_of(value)}{what}"
 
 
 def complete(option: Option, value: Any, site: str, key: str, errors: list[Error]) -> Any:
@@ -88,7 +90,7 @@ def _complete_list(items: Option, value: Any, site: str, key: str, errors: list[
 
 def _complete_map(option: Option, value: Any, site: str, key: str, errors: list[Error]) -> dict[str, Any]:
     if not isinstance(value, dict) or option.items is None:
-        errors.append(Error(site, key, _wrong_type(option, value)))
+        errors.append(Error(site, key, _wrong_type(option, value, key)))
         return {}
     result: dict[str, Any] = {}
     for name, one in value.items():
@@ -124,7 +126,7 @@ def _complete_scalar(option: Option, value: Any, site: str, key: str, errors: li
         errors.append(Error(site, key, f"must be text, and {what}; put quotes around what you wrote"))
         return None
     if expected and (not isinstance(value, expected) or (expected is int and isinstance(value, bool))):
-        errors.append(Error(site, key, _wrong_type(option, value)))
+        errors.append(Error(site, key, _wrong_type(option, value, key)))
         return None
     if isinstance(value, str) and not isinstance(option.default, bool):
         value = str(value)  # without Ansible's tags

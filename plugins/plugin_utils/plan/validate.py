@@ -130,7 +130,8 @@ def _present(site: dict[str, Any], label: str, errors: list[Error]) -> None:
     if site["static"]["url"] and site["static"]["url"] == site["media"]["url"]:
         errors.append(Error(label, "media.url", "is the same as static.url; give uploaded files a path of their own"))
     for number, one in enumerate(site["files"]):
-        if (one["content"] is None) == (one["src"] is None):
+        wrong = any(error.site == label and error.key.startswith(f"files[{number}].") for error in errors)
+        if not wrong and (one["content"] is None) == (one["src"] is None):
             errors.append(Error(label, f"files[{number}]", "give exactly one of content and src"))
         if one["path"] and ".." in one["path"].split("/"):
             errors.append(Error(label, f"files[{number}].path", "must not contain '..'"))
@@ -205,9 +206,10 @@ def group_names(groups: Mapping[str, Sequence[str]], ignored: Sequence[str] = ()
     everyone = set(groups.get("all", ()))
     for name in sorted(set(groups) - {*GROUPS, "all", "ungrouped", *ignored}):
         members = set(groups[name])
-        plain = name.lower().replace("-", "_")
-        close = difflib.get_close_matches(plain, GROUPS, n=1, cutoff=0.7)
-        tier = _GROUPS.get(plain.replace("_", "")) or (close[0] if close else None)
+        plain = name.lower().replace("-", "").replace("_", "")
+        # A number at the end counts groups of one kind: app1 is a name, not a typo.
+        close = difflib.get_close_matches(plain, GROUPS, n=1, cutoff=0.7) if plain.isalpha() else []
+        tier = _GROUPS.get(plain) or (close[0] if close else None)
         if tier and members and members < everyone and not members <= set(groups.get(tier, ())):
             text = f"is no tier; did you mean {tier!r}? If it is a group of yours, list it in webstack_ignore_groups."
             errors.append(Error("", f"group {name}", text))
@@ -261,7 +263,7 @@ def variables(names: Sequence[str], known: Mapping[str, Sequence[str]], ignored:
         role = next((role for role in known if name.startswith(f"{role}_")), None)
         if name.startswith("django_") and role is None:
             role = "django_app"
-        close = difflib.get_close_matches(name.lower().replace("-", "_"), sorted(options), n=1, cutoff=0.88)
+        close = difflib.get_close_matches(name.lower().replace("-", "_"), sorted(options), n=1, cutoff=0.9)
         if role is not None:
             known_here = [*known.get(role, ()), *(PLAN_VARIABLES if name.startswith("django_") else ())]
             text = f"the role {role} has no such option; {nearest(name, known_here)}"
