@@ -119,7 +119,7 @@ def _unreachable(repo: str, words: str) -> SourceError:
         advice = "the key of its server is not known here; connect to it once with ssh, and compare the key"
     elif "authentication" in lowered or "permission denied" in lowered or "could not read username" in lowered:
         advice = "it may be private or misspelt: check the address, and that `git ls-remote` works for you here"
-    elif Path(repo).is_dir():
+    elif Path(repo).is_dir() and "not appear to be a git repository" in lowered:
         advice = "this directory is no git repository; give a plain directory as `path`"
     elif "not found" in lowered or "does not exist" in lowered or "not appear to be a git repository" in lowered:
         advice = "there is no such repository; check the address"

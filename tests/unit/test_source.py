@@ -150,6 +150,10 @@ def test_repositories_that_are_not_there(tmp_path: Path) -> None:
         assert "cannot be read: there is no such repository; check the address. git says: fatal:" in str(error)
     (tmp_path / "plain").mkdir()
     assert "this directory is no git repository; give a plain directory as `path`" in str(refused(tmp_path / "plain"))
+    commit(tmp_path / "broken", {"x": ""})
+    for path in (tmp_path / "broken/.git/objects").glob("??/*"):
+        path.unlink()
+    assert "is no git repository" not in str(refused(tmp_path / "broken"))
     (tmp_path / "empty").mkdir()
     git(tmp_path / "empty", "init", "-q")
     assert "is empty; push a commit first" in str(refused(tmp_path / "empty"))
