@@ -54,6 +54,10 @@ def test_settings_as_gunicorn_understands_them(host):
     assert values["workers"] == "2"
     assert values["raw_env"] == "['GREETING=good day']"
     assert values["sendfile"] == "False"
+    # What another host's web server says is believed too; who gets that far is up to the firewall.
+    assert values["forwarded_allow_ips"] == "['*']"
+    assert values["secure_scheme_headers"] == "{'X-FORWARDED-PROTO': 'https'}"
+    assert values["proc_name"] == "hello"
 
 
 def test_no_socket_for_commands(host):
@@ -73,6 +77,22 @@ def test_a_mistake_leaves_the_old_configuration(host, playbook):
     assert "SyntaxError" in run.output
     assert "the old configuration stays in place" in run.output
     assert host.file("/etc/webstack/hello/gunicorn.conf.py").content_string == before
+
+
+def test_an_absent_instance_has_no_configuration(host, playbook, variables):
+    hello = variables["gunicorn_instances"][0]
+    gone = "/etc/webstack/gone/gunicorn.conf.py"
+    run = playbook(
+        {"gunicorn_instances": [hello, {"name": "gone", "group": "hello", "config_file": gone, "wsgi_app": "x:y"}]}
+    )
+    assert run.rc == 0, run.output
+    assert host.file(gone).exists
+    run = playbook(
+        {"gunicorn_instances": [hello, {"name": "gone", "group": "hello", "config_file": gone, "state": "absent"}]}
+    )
+    assert run.rc == 0, run.output
+    assert not host.file(gone).exists
+    assert host.file("/etc/webstack/hello/gunicorn.conf.py").exists
 
 
 def test_an_instance_without_an_application_is_refused(playbook):
