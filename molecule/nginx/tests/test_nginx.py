@@ -22,6 +22,10 @@ def get(host, url, **step):
     return browse(host, {"url": url, **step})[0]
 
 
+def wait_for_port(host, number):
+    host.check_output(f"timeout 30 sh -c 'until ss -Hlnt sport = :{number} | grep -q .; do sleep 0.1; done'")
+
+
 def test_the_application_learns_who_asks(host):
     forged = {"X-Forwarded-For": "6.6.6.6", "X-Forwarded-Proto": "http", "X-Forwarded-Host": "evil.example.net"}
     answer = get(host, f"{SITE}/hello", headers=forged | {"X-Real-IP": "6.6.6.6"})
@@ -239,7 +243,8 @@ def test_a_dead_application_gives_our_page(host):
     answer = get(host, "https://127.0.0.1/")
     assert answer["status"] == 502
     assert "Temporarily unavailable" in answer["body"]
-    host.run("systemd-run --unit=app-numbers python3 /srv/blog/app.py 8001; sleep 1")
+    host.check_output("systemd-run --unit=app-numbers python3 /srv/blog/app.py 8001")
+    wait_for_port(host, 8001)
     assert get(host, "https://127.0.0.1/")["status"] == 200
 
 
@@ -273,7 +278,8 @@ def test_a_reload_that_nginx_does_not_follow_fails_the_run(host, playbook, varia
     """A port that another program has passes `nginx -t`; nginx would go on with the old configuration, silently."""
     sites = copy.deepcopy(variables["nginx_sites"])
     sites[0]["extra"] += "\nlisten 127.0.0.1:8099 ssl;\n"
-    host.check_output("systemd-run --unit=intruder python3 -m http.server --bind 127.0.0.1 8099; sleep 1")
+    host.check_output("systemd-run --unit=intruder python3 -m http.server --bind 127.0.0.1 8099")
+    wait_for_port(host, 8099)
     try:
         run = playbook({"nginx_sites": sites})
         assert run.rc != 0
@@ -308,7 +314,7 @@ def test_a_new_program_runs(host, playbook):
     """An update that left the old process running: its modules would not fit the old program at the next reload."""
     process = "systemctl show -p MainPID --value nginx"
     before = host.check_output(process)
-    host.check_output("sleep 1; chmod 755 /usr/sbin/nginx")
+    host.check_output("chmod 755 /usr/sbin/nginx")
     run = playbook()
     assert run.rc == 0, run.output
     assert host.check_output(process) != before
@@ -324,12 +330,20 @@ def test_a_check_of_a_new_site(host, playbook, variables):
     assert not host.file("/etc/nginx/webstack.d/new.conf").exists
 
 
+def test_the_welcome_page_of_the_distribution_never_answered(host):
+    first = host.check_output("journalctl -q -u nginx -o short-unix | head -n 1").split()[0]
+    assert float(first) > int(host.check_output("stat -c %W /etc/nginx/webstack.d"))
+
+
 def test_nginx_has_nothing_to_say(host):
     assert host.run("nginx -t -q").stderr == ""
 
 
 def test_nginx_comes_back_after_a_crash(host):
-    host.check_output("systemctl kill --kill-who=all --signal=KILL nginx; sleep 4")
+    process = "systemctl show -p MainPID --value nginx"
+    before = host.check_output(process)
+    host.check_output("systemctl kill --kill-who=all --signal=KILL nginx")
+    host.check_output(f"timeout 30 sh -c 'while {process} | grep -qxE \"0|{before}\"; do sleep 0.1; done'")
     assert get(host, f"{SITE}/status.txt")["status"] == 200
 
 
