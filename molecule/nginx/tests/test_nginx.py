@@ -208,7 +208,9 @@ def test_large_bodies_are_refused(host):
 
 def test_http2(host):
     for name in ("-servername blog.example.com", "-noservername"):  # without a name: a site by its address
-        offered = host.check_output(f"openssl s_client -connect 127.0.0.1:443 {name} -alpn h2 </dev/null")
+        offered = host.check_output(
+            f"openssl s_client -connect 127.0.0.1:443 {name} -alpn h2 </dev/null | grep -a ALPN"
+        )
         assert "ALPN protocol: h2" in offered
 
 
@@ -226,8 +228,9 @@ def test_versions_and_ciphers_of_tls(host):
 
 def test_no_session_tickets(host):
     client = "openssl s_client -connect 127.0.0.1:443 -servername blog.example.com -tls1_2 </dev/null"
-    assert "Session-ID: " in host.check_output(client)
-    assert "session ticket" not in host.check_output(client)
+    session = host.check_output(f"{client} | grep -aiE 'session(-id:| ticket)'")
+    assert "Session-ID: " in session
+    assert "ticket" not in session
 
 
 def test_certificate_and_key(host):
@@ -326,7 +329,7 @@ def test_a_check_of_a_new_site(host, playbook, variables):
     new = {"name": "new", "domains": ["new.example.com"], "upstream": [{"address": "127.0.0.1:8002"}]}
     run = playbook({"nginx_sites": [*variables["nginx_sites"], new | {"tls": tls | {"selfsigned": True}}]}, check=True)
     assert run.rc == 0, run.output
-    assert run.changed == 3  # certificate, configuration, reload
+    assert run.changed == 2  # certificate, configuration
     assert not host.file("/etc/nginx/webstack.d/new.conf").exists
 
 
