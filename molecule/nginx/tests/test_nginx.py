@@ -324,13 +324,17 @@ def test_a_new_program_runs(host, playbook):
 
 
 def test_a_check_of_a_new_site(host, playbook, variables):
-    """Its certificate, which nginx would look for, is not there yet."""
+    """Its certificate, which nginx looks for, is not there yet; that hides no mistake."""
     tls = {"certificate": "/etc/webstack/tls/new/fullchain.pem", "key": "/etc/webstack/tls/new/privkey.pem"}
     new = {"name": "new", "domains": ["new.example.com"], "upstream": [{"address": "127.0.0.1:8002"}]}
-    run = playbook({"nginx_sites": [*variables["nginx_sites"], new | {"tls": tls | {"selfsigned": True}}]}, check=True)
+    sites = [*variables["nginx_sites"], new | {"tls": tls | {"selfsigned": True}}]
+    run = playbook({"nginx_sites": sites}, check=True)
     assert run.rc == 0, run.output
     assert run.changed == 2  # certificate, configuration
     assert not host.file("/etc/nginx/webstack.d/new.conf").exists
+    run = playbook({"nginx_sites": sites, "nginx_settings": {"no_such_directive": 1}}, check=True)
+    assert run.rc != 0
+    assert 'unknown directive "no_such_directive"' in run.output
 
 
 def test_the_welcome_page_of_the_distribution_never_answered(host):
