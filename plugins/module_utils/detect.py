@@ -4,20 +4,32 @@
 
 from __future__ import annotations
 
-import ast
+import difflib
 import os
 import re
 from typing import Any
 
+from ansible_collections.webstack.django.plugins.module_utils.detect_dependencies import (
+    dependencies,
+    procfile,
+    read,
+    requires_python,
+    system_packages,
+)
+from ansible_collections.webstack.django.plugins.module_utils.detect_settings import (
+    constants,
+    database_variables,
+    module_file,
+    settings_text,
+    url_path,
+)
+
 _SKIP = frozenset({".git", "node_modules", ".venv", "venv", "__pycache__", "site-packages", ".tox", "docs"})
 _DEPTH = 4  # directories below the root that are searched
+# Directories that hold a Django project beside the one that is meant.
+_SIDE = frozenset({"test", "tests", "testing", "testproject", "test_project", "example", "examples", "demo", "sample"})
 _DEVELOPMENT = frozenset({"dev", "local", "development", "debug", "base", "common", "defaults", "test", "testing"})
 _PRODUCTION = ("production", "prod", "deploy", "live")
-_FROM_ENVIRONMENT = re.compile(
-    r"DATABASE_URL|dj_database_url|\benv\.(?:dj_)?db(?:_url)?\b|\benv\.db\(|JDBC_URL|"
-    r"os\.(?:environ|getenv)[^\n]{0,40}(?:DB_|DATABASE|POSTGRES|PG)|"
-    r"\b(?:config|env(?:\.str)?)\(\s*['\"][A-Z0-9_]*(?:DB|DATABASE|POSTGRES)[A-Z0-9_]*['\"]"
-)
 
 
 class DetectError(Exception):
@@ -38,24 +50,21 @@ def _walk(root: str) -> list[str]:
     return sorted(found, key=lambda path: (path.count(os.sep), path))
 
 
-def _read(*parts: str) -> str:
-    try:
-        with open(os.path.join(*parts), encoding="utf-8", errors="replace") as file:
-            return file.read()
-    except OSError:
-        return ""
+def _main(paths: list[str]) -> list[str]:
+    """Without those in directories of tests and examples, unless there is nothing else."""
+    return [path for path in paths if not _SIDE.intersection(path.split(os.sep)[:-1])] or paths
 
 
 def _is_manage(root: str, path: str) -> bool:
-    return os.path.basename(path) == "manage.py" and "django" in _read(root, path).lower()
+    return os.path.basename(path) == "manage.py" and "django" in read(root, path).lower()
 
 
 def manage(root: str, files: list[str], project_dir: str | None) -> str | None:
     """The path of manage.py; None where there is none. Several on one level: the user must say which."""
-    found = [path for path in files if _is_manage(root, path)]
     if project_dir is not None:
         wanted = os.path.join(project_dir, "manage.py") if project_dir else "manage.py"
         return wanted if os.path.isfile(os.path.join(root, wanted)) else None
+    found = _main([path for path in files if _is_manage(root, path)])
     if not found:
         return None
     shallow = [path for path in found if path.count(os.sep) == found[0].count(os.sep)]
@@ -72,77 +81,41 @@ def _default_settings(text: str) -> str | None:
     return found.group(1) if found else None
 
 
-def _module_file(root: str, module: str) -> str | None:
-    """The file of a module below a directory of the import path, relative to it."""
-    path = module.replace(".", os.sep)
-    for candidate in (path + ".py", os.path.join(path, "__init__.py")):
-        if os.path.isfile(os.path.join(root, candidate)):
-            return candidate
-    return None
+def _development(module: str) -> bool:
+    """Whether the name of a settings module says that it is not made for a server: ``x.local``, ``settings_dev``."""
+    return bool(_DEVELOPMENT.intersection(module.rpartition(".")[2].split("_")))
 
 
 def settings(project: str, defaults: list[str | None]) -> str | None:
     """The settings module to run with: what the entry points default to, or its production sibling."""
-    for default in defaults:
-        if not default:
-            continue
-        package, _dot, last = default.rpartition(".")
-        if last not in _DEVELOPMENT:
+    known = [default for default in defaults if default]
+    for default in known:
+        if not _development(default):
+            file = module_file(project, default) or ""
+            if file.endswith("__init__.py") and not re.search(r"(?m)^\s*[^#\s]", read(project, file)):
+                inner = [f"{default}.{name}" for name in _PRODUCTION if module_file(project, f"{default}.{name}")]
+                return inner[0] if inner else default
             return default
+    for default in known:
+        package, dot, last = default.rpartition(".")
         for name in _PRODUCTION:
-            sibling = f"{package}.{name}" if package else name
-            if _module_file(project, sibling):
+            words = [name if word in _DEVELOPMENT else word for word in last.split("_")]
+            sibling = package + dot + "_".join(words)
+            if module_file(project, sibling):
                 return sibling
-        return default
-    return None
+    return known[0] if known else None
 
 
-def _settings_text(project: str, module: str) -> str:
-    """The source of a settings module and of the modules of its package that it imports from."""
-    seen: list[str] = []
-    texts = []
-    queue = [module]
-    while queue and len(seen) < 12:
-        current = queue.pop(0)
-        path = _module_file(project, current)
-        if path is None or path in seen:
-            continue
-        seen.append(path)
-        text = _read(project, path)
-        texts.append(text)
-        package = current if path.endswith("__init__.py") else current.rpartition(".")[0]
-        for dots, name in re.findall(r"^\s*from\s+(\.*)([\w.]*)\s+import", text, re.MULTILINE):
-            if dots:
-                base = package.split(".")[: len(package.split(".")) - len(dots) + 1] if package else []
-                queue.append(".".join([*base, *([name] if name else [])]))
-            else:
-                queue.append(name)
-    return "\n".join(texts)
+def _candidates(project: str) -> list[str]:
+    """Modules of a project that look like settings."""
+    files = _main([path for path in _walk(project) if re.search(r"(^|/)settings(/\w+)?\.py$", path)])
+    names = [re.sub(r"/__init__$|^src/", "", path[:-3]).replace("/", ".") for path in files]
+    return sorted(dict.fromkeys(name for name in names if name))
 
 
-def _constants(text: str) -> dict[str, str]:
-    """Upper-case names that are assigned a plain string; the first assignment found wins (the outermost module)."""
-    found: dict[str, str] = {}
-    for match in re.finditer(r"^([A-Z][A-Z_]+)\s*=\s*(r?['\"][^'\"\n]*['\"])\s*(?:#.*)?$", text, re.MULTILINE):
-        try:
-            found.setdefault(match.group(1), str(ast.literal_eval(match.group(2))))
-        except (ValueError, SyntaxError):
-            continue
-    return found
-
-
-def url_path(value: str | None) -> str | None:
-    """``static/`` or ``/static/`` as the path that a web server sees; None for another host's URL."""
-    if value is None or "//" in value or not value.strip("/"):
-        return None
-    path = "/" + value.strip("/") + "/"
-    return path if re.fullmatch(r"/([A-Za-z0-9._~-]+/)+", path) else None
-
-
-def wsgi(project: str, module: str | None, constants: dict[str, str]) -> str | None:
+def wsgi(project: str, module: str | None, named: str | None) -> str | None:
     """``package.wsgi:application``: what the settings name, else a wsgi.py beside them."""
-    named = constants.get("WSGI_APPLICATION")
-    if named and _module_file(project, named.rpartition(".")[0]):
+    if named and module_file(project, named.rpartition(".")[0]):
         return "{}:{}".format(named.rpartition(".")[0], named.rpartition(".")[2])
     candidates = []
     package = module.rpartition(".")[0] if module else ""
@@ -151,119 +124,48 @@ def wsgi(project: str, module: str | None, constants: dict[str, str]) -> str | N
         package = package.rpartition(".")[0]
     candidates.append("wsgi")
     for candidate in candidates:
-        if _module_file(project, candidate):
+        if module_file(project, candidate):
             return candidate + ":application"
-    found = [path for path in _walk(project) if os.path.basename(path) == "wsgi.py"]
+    found = _main([path for path in _walk(project) if path.endswith(("/wsgi.py", "/wsgi/__init__.py"))])
     if len(found) == 1:
-        return found[0][:-3].replace(os.sep, ".") + ":application"
+        return re.sub(r"/__init__$|^src/", "", found[0][:-3]).replace("/", ".") + ":application"
     return None
 
 
-def _nearest(root: str, directory: str, name: str) -> str | None:
-    """A file in a directory or the ones above it, up to the root of the checkout."""
-    while True:
-        path = os.path.join(directory, name) if directory else name
-        if os.path.isfile(os.path.join(root, path)):
-            return path
-        if not directory:
-            return None
-        directory = os.path.dirname(directory)
+def _no_wsgi(project: str) -> DetectError:
+    """Nothing that gunicorn could serve; says what to do."""
+    found = [path for path in _walk(project) if re.search(r"(^|/)asgi(/__init__)?\.py$", path)]
+    if not found:
+        return DetectError(
+            "wsgi", "there is no wsgi.py; set it to the WSGI application, like 'config.wsgi:application'"
+        )
+    return DetectError(
+        "wsgi",
+        f"there is no wsgi.py, only ASGI ({found[0]}), and the application server takes WSGI; set it to "
+        "'webstack_wsgi:application' and write that module with `files` (path: webstack_wsgi.py beside manage.py, content: "
+        "'from django.core.wsgi import get_wsgi_application' and 'application = get_wsgi_application()' on two lines)",
+    )
 
 
-_REQUIREMENTS = (
-    "requirements.txt",
-    "requirements/production.txt",
-    "requirements/prod.txt",
-    "requirements/base.txt",
-    "requirements/requirements.txt",
-    "requirements-prod.txt",
-    "requirements_prod.txt",
-)
+def _exists(project: str, key: str, module: str, supplied: list[str]) -> None:
+    """Refuse a module of the project that is not there; one of an installed package cannot be looked at."""
+    if module_file(project, module) or supplied_module(module, supplied):
+        return
+    tops = {name[:-3] if name.endswith(".py") else name for name in os.listdir(project) if name not in _SKIP}
+    first = module.split(".")[0]
+    near = difflib.get_close_matches(first, tops, n=1, cutoff=0.75)
+    if first not in tops and not near:
+        return
+    known = _candidates(project) if key == "settings" else []
+    close = difflib.get_close_matches(module, known, n=1, cutoff=0.6)
+    there = f"; did you mean {close[0]!r}?" if close else f"; there is {', '.join(known)}" if known else ""
+    raise DetectError(key, f"there is no module {module!r} in the checkout{there}")
 
 
-def dependencies(root: str, directory: str) -> tuple[str, str | None]:
-    """The tool that installs the dependencies, and its file."""
-    for tool, name in (("uv", "uv.lock"), ("poetry", "poetry.lock"), ("pipenv", "Pipfile.lock")):
-        path = _nearest(root, directory, name)
-        if path:
-            return tool, path
-    for name in _REQUIREMENTS:
-        path = _nearest(root, directory, name)
-        if path:
-            return "requirements", path
-    for name in ("pyproject.toml", "setup.py"):
-        path = _nearest(root, directory, name)
-        if path and (name != "pyproject.toml" or re.search(r"^\[(project|tool\.poetry)\]", _read(root, path), re.M)):
-            return "project", path
-    return "none", None
-
-
-# Drivers without wheels: what of Debian they are built with, and what they run with.
-_BUILT = {
-    "psycopg2": (["gcc", "libpq-dev", "python3-dev"], ["libpq5"]),
-    "mysqlclient": (["gcc", "libmariadb-dev", "pkg-config", "python3-dev"], ["libmariadb3"]),
-}
-
-
-def _named(root: str, file: str, seen: set[str]) -> str:
-    """The text of a file of requirements, with those that it includes."""
-    if file in seen:
-        return ""
-    seen.add(file)
-    text = _read(root, file)
-    if file.endswith((".txt", ".in")):
-        for name in re.findall(r"(?m)^\s*(?:-r|--requirement)[ =]?\s*(\S+)", text):
-            text += "\n" + _named(root, os.path.normpath(os.path.join(os.path.dirname(file), name)), seen)
-    return text
-
-
-def system_packages(root: str, file: str | None) -> dict[str, list[str]]:
-    """Packages of the distribution that the dependencies ask for by being there."""
-    build: set[str] = set()
-    run: set[str] = set()
-    text = _named(root, file, set()) if file else ""
-    for name, (to_build, to_run) in _BUILT.items():
-        # A line of requirements, an entry of a lock file (TOML or JSON), or of a list in pyproject.toml.
-        if re.search(rf"""(?mi)^\s*(?:name\s*=\s*)?["']?{name}(?:\[[^\]]*\])?["']?\s*(?:[<>=~!;:,@]|$)""", text):
-            build.update(to_build)
-            run.update(to_run)
-    return {"build": sorted(build), "run": sorted(run)}
-
-
-def requires_python(root: str, directory: str) -> str | None:
-    """The versions of Python that the project takes, as in ``>=3.12``."""
-    path = _nearest(root, directory, "pyproject.toml")
-    text = _read(root, path) if path else ""
-    found = re.search(r"^requires-python\s*=\s*['\"]([^'\"]+)['\"]", text, re.MULTILINE)
-    if found:
-        return found.group(1)
-    found = re.search(r"^\[tool\.poetry\.dependencies\](?:\n(?!\[).*)*?\npython\s*=\s*['\"]([^'\"]+)['\"]", text, re.M)
-    if found:
-        return _caret(found.group(1))
-    return None
-
-
-def _caret(text: str) -> str:
-    """Poetry's ``^3.11`` and ``~3.11`` in the words of PEP 440."""
-    parts = []
-    for one in text.split(","):
-        one = one.strip()
-        match = re.fullmatch(r"([\^~])(\d+)\.(\d+)(?:\.\d+)?", one)
-        if match and match.group(1) == "^":
-            parts.append(">=%s.%s,<%d" % (match.group(2), match.group(3), int(match.group(2)) + 1))
-        elif match:
-            parts.append(">=%s.%s,<%s.%d" % (match.group(2), match.group(3), match.group(2), int(match.group(3)) + 1))
-        else:
-            parts.append(one)
-    return ",".join(parts)
-
-
-def procfile(root: str, directory: str) -> dict[str, str]:
-    """The processes of a Procfile."""
-    path = _nearest(root, directory, "Procfile")
-    lines = _read(root, path).splitlines() if path else []
-    found = (re.fullmatch(r"([A-Za-z0-9_-]+):\s*(.+)", line.strip()) for line in lines)
-    return {match.group(1): match.group(2) for match in found if match}
+def supplied_module(module: str, supplied: list[str]) -> bool:
+    """Whether one of the files that the user adds to the checkout is this module."""
+    path = module.replace(".", "/")
+    return any(one.endswith((f"{path}.py", f"{path}/__init__.py")) for one in supplied)
 
 
 def detect(root: str, given: dict[str, Any]) -> dict[str, Any]:
@@ -271,13 +173,17 @@ def detect(root: str, given: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         root: the checkout.
-        given: what the user said (``project_dir``, ``manage``, ``settings``, ``wsgi``, ``file``), which wins.
+        given: what the user said (``project_dir``, ``manage``, ``settings``, ``wsgi``, ``file``, ``files``), which wins.
 
     Raises:
         DetectError: something that is needed is not there, or ambiguous.
     """
     files = _walk(root)
     project_dir = given.get("project_dir")
+    if project_dir is not None:
+        project_dir = "" if project_dir in ("", ".") else os.path.normpath(project_dir)
+        if not os.path.isdir(os.path.join(root, project_dir)):
+            raise DetectError("project_dir", f"there is no directory {project_dir!r} in the checkout")
     path = given.get("manage") or manage(root, files, project_dir)
     if path is None and not (given.get("settings") and given.get("wsgi")):
         where = f" in {project_dir}" if project_dir else ""
@@ -291,18 +197,24 @@ def detect(root: str, given: dict[str, Any]) -> dict[str, Any]:
         raise DetectError("manage", f"there is no {path} in the checkout")
     directory = project_dir if project_dir is not None else os.path.dirname(path or "")
     project = os.path.join(root, directory)
-    entry_points = [_read(root, path)] if path else []
-    entry_points += [
-        _read(project, name) for name in _walk(project) if os.path.basename(name) in ("wsgi.py", "asgi.py")
-    ]
+    supplied = [str(one.get("path") or "") for one in given.get("files") or []]
+    entry_points = [read(root, path)] if path else []
+    named = [name for name in _walk(project) if os.path.basename(name) in ("wsgi.py", "asgi.py")]
+    entry_points += [read(project, name) for name in _main(named)]
     module = given.get("settings") or settings(project, [_default_settings(text) for text in entry_points])
     if module is None:
-        raise DetectError("settings", "cannot be detected; set it to the settings module, like 'config.settings'")
-    text = _settings_text(project, module)
-    constants = _constants(text)
-    application = given.get("wsgi") or wsgi(project, module, constants)
+        known = _candidates(project)
+        text = f"to one of {', '.join(known)}" if known else "to the settings module, like 'config.settings'"
+        raise DetectError("settings", f"neither manage.py nor wsgi.py names DJANGO_SETTINGS_MODULE; set it {text}")
+    if given.get("settings"):
+        _exists(project, "settings", module, supplied)
+    text = settings_text(project, module)
+    values = constants(text)
+    application = given.get("wsgi") or wsgi(project, module, values.get("WSGI_APPLICATION"))
     if application is None:
-        raise DetectError("wsgi", "there is no wsgi.py; set it to the WSGI application, like 'config.wsgi:application'")
+        raise _no_wsgi(project)
+    if given.get("wsgi"):
+        _exists(project, "wsgi", application.partition(":")[0], supplied)
     tool, file = dependencies(root, directory)
     return {
         "project_dir": directory,
@@ -313,8 +225,9 @@ def detect(root: str, given: dict[str, Any]) -> dict[str, Any]:
         "file": file,
         "packages": system_packages(root, given.get("file") or file),
         "requires_python": requires_python(root, directory),
-        "static_url": url_path(constants.get("STATIC_URL")),
-        "media_url": url_path(constants.get("MEDIA_URL")),
-        "database_from_environment": bool(_FROM_ENVIRONMENT.search(text)),
+        "static_url": url_path(values.get("STATIC_URL")),
+        "media_url": url_path(values.get("MEDIA_URL")),
+        # Settings for development are not made for a server, wherever their database comes from.
+        "database_variables": [] if _development(module) else database_variables(text),
         "processes": procfile(root, directory),
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ansible_collections.webstack.django.plugins.module_utils.detect import system_packages
+from ansible_collections.webstack.django.plugins.module_utils.detect_dependencies import system_packages
 
 PSYCOPG2 = {"build": ["gcc", "libpq-dev", "python3-dev"], "run": ["libpq5"]}
 NOTHING: dict[str, list[str]] = {"build": [], "run": []}
@@ -26,6 +26,20 @@ NOTHING: dict[str, list[str]] = {"build": [], "run": []}
             "mysqlclient\n",
             {"build": ["gcc", "libmariadb-dev", "pkg-config", "python3-dev"], "run": ["libmariadb3"]},
         ),
+        ("requirements.txt", "psycopg[c,pool]==3.3.4\n", PSYCOPG2),
+        ("requirements.txt", "psycopg[binary]==3.3.4\n", NOTHING),
+        ("requirements.txt", "psycopg[pool, binary]\npsycopg2_pool\n", NOTHING),
+        ("uv.lock", '[[package]]\nname = "psycopg-c"\n', PSYCOPG2),
+        ("pyproject.toml", 'dependencies = ["psycopg2>=2.9"]\n', PSYCOPG2),
+        ("pyproject.toml", '[tool.poetry.dependencies]\npsycopg2 = "^2.9"\n', PSYCOPG2),
+        ("poetry.lock", '[[package]]\nname = "psycopg2"\nversion = "2.9.10"\n', PSYCOPG2),
+        (
+            "requirements.txt",
+            "psycopg2==2.9.10 \\\n    --hash=sha256:abc\nuwsgi==2.0.30 \\\n    --hash=sha256:def\n",
+            PSYCOPG2,
+        ),
+        ("requirements.txt", "uWSGI>=2\n", {"build": ["gcc", "python3-dev"], "run": []}),
+        ("requirements.txt", "CairoSVG\n", {"build": [], "run": ["libcairo2"]}),
     ],
 )
 def test_drivers_without_wheels(tmp_path: Path, name: str, text: str, expected: dict[str, list[str]]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.webstack.django.plugins.module_utils import detect
+from ansible_collections.webstack.django.plugins.module_utils import detect_dependencies
 from ansible_collections.webstack.django.plugins.plugin_utils.plan import placeholders, schema, validate
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.context import Site, environment
 from test_collection import ROLES, ROOT, files, load, options, relative
@@ -141,7 +141,7 @@ def test_every_variable_of_the_environment_is_listed() -> None:
 
 def test_dependency_files_are_listed_in_their_order() -> None:
     first = section("Dependencies").split(".\n")[0]
-    names = ["uv.lock", "poetry.lock", "Pipfile.lock", *detect._REQUIREMENTS, "pyproject.toml", "setup.py"]
+    names = ["uv.lock", "poetry.lock", "Pipfile.lock", *detect_dependencies.REQUIREMENTS, "pyproject.toml", "setup.py"]
     assert re.findall(r"`([\w./-]+)`", first) == names
 
 

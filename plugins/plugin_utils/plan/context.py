@@ -120,7 +120,7 @@ def release_id(site: Site) -> str:
     given = site.given
     keys = """project_dir settings wsgi manage python dependencies packages settings_overlay files build commands
     collectstatic order shared directories static media package database cache""".split()
-    inputs = {key: given[key] for key in keys}
+    inputs = {**{key: given[key] for key in keys}, "overlay": overlay(site)}
     text = json.dumps([BUILD, inputs, site.detected], sort_keys=True, default=str)
     commit = site.commit or hashlib.sha256(str(given["package"]).encode()).hexdigest()
     return f"{commit[:12]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
@@ -129,9 +129,13 @@ def release_id(site: Site) -> str:
 def overlay(site: Site) -> bool:
     """Whether the generated settings module is used."""
     wanted = site.given["settings_overlay"]
-    if wanted == "auto":
-        return not (site.detected or {}).get("database_from_environment", site.kind == "package")
-    return bool(wanted)
+    if wanted != "auto":
+        return bool(wanted)
+    if site.given["package"]:
+        return False
+    # A project that reads variables which nobody gives it needs the generated settings all the same.
+    given = {"DATABASE_URL", *site.given["env"]}
+    return given.isdisjoint((site.detected or {}).get("database_variables", ()))
 
 
 def seen(site: Site, key: str, default: Any = None) -> Any:

@@ -145,7 +145,7 @@ SITE: dict[str, Option] = {
     ),
     "packages": Option(
         "dict",
-        "Packages of the operating system; those of psycopg2 and mysqlclient are detected.",
+        "Packages of the operating system; those of psycopg2, mysqlclient and a few more are detected.",
         {},
         keys={
             "build": Option("list", "Needed to build; removed again afterwards.", [], items=Option("str", "", check=_matches(_PACKAGE, "a package name"))),
@@ -154,8 +154,8 @@ SITE: dict[str, Option] = {
     ),
     "settings_overlay": Option(
         "any",
-        "Whether a generated settings module makes the project production-ready. `auto`: unless the project reads its "
-        "database from the environment.",
+        "Whether a generated settings module makes the project production-ready. `auto`: unless the project reads "
+        "DATABASE_URL, or a database variable that `env` gives it.",
         "auto",
         ("auto", True, False),
     ),
