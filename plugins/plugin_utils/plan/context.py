@@ -224,7 +224,9 @@ def environment(site: Site, values: Mapping[str, str]) -> dict[str, str]:
         if values["database.host"].startswith("/"):
             env["PGHOST"] = values["database.host"]
     if values["cache.url"]:
-        env["CACHE_URL"] = env["REDIS_URL"] = values["cache.url"]
+        env["REDIS_URL"] = values["cache.url"]
+        # Libraries that read CACHE_URL know no unix://; without a host they take redis:// for a socket.
+        env["CACHE_URL"] = values["cache.url"].replace("unix://", "redis://")
     if values["broker.url"]:
         env["BROKER_URL"] = env["CELERY_BROKER_URL"] = values["broker.url"]
     env.update({name: placeholders.fill(text, values) for name, text in site.given["env"].items() if text is not None})
