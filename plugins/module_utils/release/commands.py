@@ -27,6 +27,10 @@ _NETWORK = re.compile(
     r"SSL_CERT_(FILE|DIR)|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|PIP_.*|UV_.*|NPM_CONFIG_.*|npm_config_.*|"
     r"NODE_EXTRA_CA_CERTS|GIT_SSL_CAINFO|(https?|no|all|ftp)_proxy|(HTTPS?|NO|ALL|FTP)_PROXY"
 )
+_UNREACHABLE = re.compile(
+    r"dns error|failed to lookup address|Temporary failure in name resolution|Could not resolve host|client error \(Connect\)|"
+    r"npm (?:error|ERR!) code (?:ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ETIMEDOUT)"
+)
 _CA_VARIABLES = (
     "SSL_CERT_FILE",
     "REQUESTS_CA_BUNDLE",
@@ -162,6 +166,8 @@ def failed(site: Site, step: str, argv: list[str], result: Result, advice: str) 
     """The error for a command that failed."""
     if disk_is_full(result.text):
         advice = "the disk is full: free some space (`df -h`) and run this again. " + advice
+    elif _UNREACHABLE.search(result.text):
+        advice = "this host cannot reach that address: see its network, name server and proxy (/etc/environment)"
     shown = " ".join(shlex.quote(one) for one in argv)
     if len(shown) > 300:
         shown = shown[:300] + " ..."

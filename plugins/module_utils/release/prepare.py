@@ -46,14 +46,16 @@ def prepare(site: Site, sources: dict[str, str], check_mode: bool) -> tuple[list
         return actions, []
     gid = account(site).pw_gid
     settings = project.settings()
-    warnings = _check(site, project)
+    warnings: list[str] = []
     # Taken back first: a run that dies before the end leaves files that the site can write to.
     files.update_state(site.release, gid, prepared=None)
     try:
         configure.open_code(site)
         settings = _media_inside(site, settings, actions)
-        for step in site["order"]:
-            if step == "collectstatic":
+        for step in steps(site):
+            if step == "check":
+                warnings = _check(site, project)
+            elif step == "collectstatic":
                 actions += _collect(site, project, settings)
             elif site["migrate"]:
                 actions += _migrate(site, project, check_mode, again=True)
@@ -64,6 +66,13 @@ def prepare(site: Site, sources: dict[str, str], check_mode: bool) -> tuple[list
         files.seal(root, gid, readable=True)  # wherever they lie, the web server reads them through public/
     files.update_state(site.release, gid, prepared=wanted_state(site, sources), static_root=root)
     return actions, warnings
+
+
+def steps(site: Site) -> list[str]:
+    """The order of the steps: checks import the URLs, which may ask for the manifest of the static files."""
+    order = [str(one) for one in site["order"]]
+    order.insert(order.index("migrate") if "migrate" in order else len(order), "check")
+    return order
 
 
 def _check(site: Site, project: Project) -> list[str]:
