@@ -135,6 +135,7 @@ def test_what_was_changed_by_hand_is_found_and_put_back(host, playbook):
         "hostname elsewhere": "the host name is web1.example.com",
         "systemctl -q disable --now systemd-timesyncd": "start systemd-timesyncd.service",
         "usermod -s /bin/bash blog": "blog",
+        "rm /etc/default/locale": "/etc/default/locale",
         "systemctl -q disable --now apt-daily.timer": "start apt-daily.timer",
         "systemctl -q disable --now apt-daily-upgrade.timer": "start apt-daily-upgrade.timer",
         "systemctl -q disable --now unattended-upgrades": "enable unattended-upgrades.service",
@@ -169,7 +170,7 @@ def test_a_package_installation_that_was_cut_is_finished(host, playbook):
     host.check_output("chmod 0755 /tmp/cut/DEBIAN/postinst; rm -f /run/cut; dpkg-deb -b /tmp/cut /tmp/cut.deb")
     assert host.run("dpkg -i /tmp/cut.deb").rc != 0
     host.check_output("printf '#!/bin/sh\\nexit 101\\n' >/usr/sbin/policy-rc.d; chmod 0755 /usr/sbin/policy-rc.d")
-    assert "dpkg was interrupted" in host.run("apt-get install -y tree").stderr
+    assert "dpkg was interrupted" in host.run("LC_ALL=C apt-get install -y tree").stderr
     predicted = playbook(check=True)
     for name in ("every package is configured", "packages may start their daemons"):
         assert name in predicted.output, predicted.output
@@ -189,7 +190,6 @@ def test_certificate_authorities_people_and_swap_go(host, playbook):
         "os_swap_mb": 0,
         "os_ntp_servers": [],
     }
-    host.check_output("systemd-run -q --unit=of-ada --uid=ada sleep infinity")
     done = playbook(gone)
     assert done.rc == 0, done.output
     assert not trusted(host)
@@ -199,7 +199,7 @@ def test_certificate_authorities_people_and_swap_go(host, playbook):
     for path in (SUDOERS, "/etc/systemd/system/swapfile.swap", "/etc/systemd/timesyncd.conf.d/webstack.conf"):
         assert not host.file(path).exists
     assert playbook(gone).changed == 0
-    host.check_output("systemctl stop of-ada; rm -rf /home/ada")
+    host.check_output("rm -rf /home/ada")
     assert playbook().rc == 0
     assert playbook(check=True).changed == 0
 

@@ -62,6 +62,11 @@ def test_it_comes_back_after_a_crash_and_after_a_clean_end(host):
         )
 
 
+def test_many_deployments_in_a_row_are_no_reason_to_give_up(host):
+    host.check_output("for i in $(seq 8); do systemctl restart hello-worker || exit 1; done")
+    assert host.service("hello-worker").is_running
+
+
 def test_a_process_without_a_release_waits_for_it(host):
     """Neither its program nor its release exist at first; a deployment needs no more than a restart."""
     assert host.service("later-web.socket").is_enabled
