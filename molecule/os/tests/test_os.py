@@ -181,6 +181,18 @@ def test_a_package_installation_that_was_cut_is_finished(host, playbook):
     host.check_output("dpkg --purge cut; rm -r /tmp/cut /tmp/cut.deb /run/cut")
 
 
+def test_another_package_manager_at_work_is_waited_for(host, playbook):
+    """A new server upgrades itself; without python3-apt Ansible's module would not wait."""
+    lock = "import fcntl, time; fcntl.lockf(open('/var/lib/dpkg/lock-frontend', 'a'), fcntl.LOCK_EX); time.sleep(12)"
+    host.check_output(
+        f'systemd-run --quiet --unit=other-apt python3 -c "{lock}"; sleep 1; dpkg --purge --force-depends python3-apt'
+    )
+    run = playbook()
+    assert run.rc == 0, run.output
+    assert host.package("python3-apt").is_installed
+    assert playbook().changed == 0
+
+
 def test_certificate_authorities_people_and_swap_go(host, playbook):
     gone = {
         "os_ca_certificates": [{"name": "example-company", "state": "absent"}],
