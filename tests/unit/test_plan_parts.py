@@ -91,7 +91,7 @@ def test_one_server() -> None:
         "LC_ALL": "C.UTF-8",
         "DATABASE_URL": "postgres:///blog",
         "PGHOST": "/run/postgresql",
-        "CACHE_URL": "unix:///run/redis-blog-cache/redis.sock",
+        "CACHE_URL": "redis:///run/redis-blog-cache/redis.sock",
         "REDIS_URL": "unix:///run/redis-blog-cache/redis.sock",
         "BROKER_URL": "unix:///run/redis-blog-broker/redis.sock",
         "CELERY_BROKER_URL": "redis+socket:///run/redis-blog-broker/redis.sock",
