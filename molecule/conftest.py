@@ -99,9 +99,12 @@ def run_playbook(*arguments: str, variables: dict[str, Any] | None = None, path:
 
 @pytest.fixture
 def playbook(machine: str) -> Callable[..., Run]:
-    """playbook({"nginx_sites": []}, check=True, path=None) -> Run: the converge play on this machine."""
+    """playbook({"nginx_sites": []}, "-vvv", check=True, path=None) -> Run: the converge play on this machine."""
 
-    def run(variables: dict[str, Any] | None = None, check: bool = False, path: str | None = None) -> Run:
-        return run_playbook(f"--limit={machine}", *(["--check"] if check else []), variables=variables, path=path)
+    def run(
+        variables: dict[str, Any] | None = None, *arguments: str, check: bool = False, path: str | None = None
+    ) -> Run:
+        more = [*arguments, *(["--check"] if check else [])]
+        return run_playbook(f"--limit={machine}", *more, variables=variables, path=path)
 
     return run

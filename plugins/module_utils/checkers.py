@@ -17,6 +17,7 @@ from typing import Any
 
 DEFAULT_TIMEOUT = 30  # seconds
 _KEEP = 64 * 1024  # bytes of output, the last ones
+_PIPE = 1024 * 1024  # bytes, the most that a pipe holds
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 # What a checker says about things that earlier steps of this run would have made.
 _MISSING = re.compile(
@@ -114,22 +115,22 @@ def _listen(process: subprocess.Popen[bytes], timeout: float) -> tuple[bytes, bo
         if process.stdout is not None:
             os.set_blocking(process.stdout.fileno(), False)
             selector.register(process.stdout, selectors.EVENT_READ)
-        while time.monotonic() < deadline:
+        while True:
+            late = time.monotonic() >= deadline
             ended = process.poll() is not None
-            # After its end only what is in the pipe already is read.
-            wait = 0.0 if ended else min(0.05, max(0.0, deadline - time.monotonic()))
+            wait = 0.0 if ended or late else min(0.05, max(0.0, deadline - time.monotonic()))
             ready = selector.select(wait) if selector.get_map() else []
             if not selector.get_map() and not ended:
                 time.sleep(wait)
             for key, _events in ready:
-                chunk = os.read(key.fd, 65536)
+                chunk = os.read(key.fd, _PIPE)
                 if chunk:
                     output = (output + chunk)[-_KEEP:]
                 else:
                     selector.unregister(key.fileobj)
-            if ended and not ready:
-                return output, True
-    return output, process.poll() is not None
+            # What it said before its end was in the pipe, so that one read has it.
+            if ended or late:
+                return output, ended
 
 
 def run_all(checks: list[dict[str, Any]]) -> Refusal | None:

@@ -17,8 +17,8 @@ BUILT = 1767225600  # 2026-01-01 in seconds since the epoch: no server's clock i
 
 def os_release(text: str) -> dict[str, str]:
     """The fields of /etc/os-release."""
-    pairs = re.findall(r"^([A-Z_]+)=\"?([^\"\n]*)\"?$", text, re.MULTILINE)
-    return dict(pairs)
+    found = re.findall(r"^([A-Z_]+)=([\"']?)(.*)\2$", text, re.MULTILINE)
+    return {name: value for name, _quote, value in found}
 
 
 def system(fields: Mapping[str, str]) -> list[str]:

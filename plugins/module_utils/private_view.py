@@ -15,6 +15,7 @@ import os
 import signal
 from typing import Any, Callable
 
+from ansible_collections.webstack.django.plugins.module_utils import safe_fs
 from ansible_collections.webstack.django.plugins.module_utils.checkers import die_with_parent
 from ansible_collections.webstack.django.plugins.module_utils.config_files_undo import mount_points
 
@@ -70,13 +71,11 @@ def run(paths: list[str], work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 
 def _roots(paths: list[str]) -> list[str]:
-    """The fewest existing directories that hold all paths, outer ones first; one for each file system."""
-    directories = set()
-    for path in paths:
-        directory = os.path.dirname(path)
-        while not os.path.isdir(directory):
-            directory = os.path.dirname(directory)
-        directories.add(os.path.realpath(directory))
+    """The fewest existing directories that hold all paths, outer ones first; one for each file system.
+
+    They are directories that nobody but root can move: else a user could have the work done beside the overlay.
+    """
+    directories = {safe_fs.anchor(path) for path in paths}
     if "/" in directories:
         raise Unavailable("a changed path lies in the root directory")
     mounts = mount_points()

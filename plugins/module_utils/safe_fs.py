@@ -54,7 +54,8 @@ def open_parent(path: str) -> tuple[int, str, bool]:
         while parts:
             part = parts.pop(0)
             current = os.path.join(walked, part)
-            if stat.S_ISLNK(os.lstat(part, dir_fd=fd).st_mode):
+            mode = os.lstat(part, dir_fd=fd).st_mode
+            if stat.S_ISLNK(mode):
                 if not trusted:
                     raise UnsafePathError(
                         f"{path}: {current} is a symbolic link below a directory that users other than root "
@@ -67,7 +68,15 @@ def open_parent(path: str) -> tuple[int, str, bool]:
                 parts = [piece for piece in target.split("/") if piece] + parts
                 following, walked = os.open("/", _DIRECTORY), "/"
             else:
-                following, walked = os.open(part, _DIRECTORY, dir_fd=fd), current
+                try:
+                    following, walked = os.open(part, _DIRECTORY, dir_fd=fd), current
+                except (FileNotFoundError, NotADirectoryError):
+                    if not stat.S_ISDIR(mode):
+                        raise
+                    raise UnsafePathError(
+                        f"{path}: {current} was a directory and was replaced, perhaps by a symbolic link, while it was "
+                        "looked at; see who does that, then run again"
+                    ) from None
             os.close(fd)
             fd = following
             trusted = trusted and _trusted(os.fstat(fd))
@@ -75,6 +84,24 @@ def open_parent(path: str) -> tuple[int, str, bool]:
         os.close(fd)
         raise
     return fd, name, trusted
+
+
+def anchor(path: str) -> str:
+    """The real path of the innermost existing directory above ``path`` that nobody but root can move or replace."""
+    found, above = "/", ""
+    for part in os.path.dirname(os.path.normpath(path)).split("/")[1:]:
+        above = f"{above}/{part}"
+        try:
+            fd, _name, trusted = open_parent(f"{above}/x")
+        except (FileNotFoundError, NotADirectoryError):
+            break
+        try:
+            found = os.readlink(f"/proc/self/fd/{fd}")
+        finally:
+            os.close(fd)
+        if not trusted:
+            break
+    return found
 
 
 @contextlib.contextmanager
@@ -113,12 +140,15 @@ def refuse_planted_link(path: str) -> None:
 @contextlib.contextmanager
 def opened(path: str) -> Iterator[int]:
     """A regular file or directory itself, never what a link points to."""
-    with parent_of(path) as (parent, name):
+    parent, name = (os.open("/", _DIRECTORY), ".") if path == "/" else open_parent(path)[:2]
+    try:
         fd = os.open(name, _ANY, dir_fd=parent)
-        try:
-            yield fd
-        finally:
-            os.close(fd)
+    finally:
+        os.close(parent)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def read(path: str) -> bytes:

@@ -10,15 +10,17 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.webstack.django.plugins.module_utils import private_view
 from conftest import ROOT
-from trees import GID, UID, build, cpu, photograph
+from trees import GID, UID, best_ratio, build, cpu, photograph
 
 RUN = """
 import sys
@@ -97,6 +99,13 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Server:
     return Server(tmp_path, request.param)
 
 
+@pytest.fixture
+def outside() -> Iterator[Path]:
+    """A directory that no private view covers, where a checker can leave a sign."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as path:
+        yield Path(path)
+
+
 def shell(script: str, **more: Any) -> dict[str, Any]:
     return {"argv": ["sh", "-c", script], **more}
 
@@ -130,18 +139,18 @@ def test_a_refusal_leaves_every_byte_mode_owner_and_time(server: Server) -> None
 def test_a_checker_that_hangs_is_a_refusal(server: Server) -> None:
     before = photograph(server.root)
     began = time.monotonic()
-    result = server.run([server.item("a.conf")], checks=[shell("echo waiting; sleep 60", timeout=1)])
-    assert time.monotonic() - began < 20
+    result = server.run([server.item("a.conf")], checks=[shell("echo waiting; sleep 600", timeout=1)])
+    assert time.monotonic() - began < 50
     assert "did not end within 1 seconds" in result["msg"]
     assert photograph(server.root) == before
 
 
 @pytest.mark.skipif(not can_preview(), reason="no private view here")
-def test_the_live_files_never_change_when_a_checker_refuses(tmp_path: Path) -> None:
+def test_the_live_files_never_change_when_a_checker_refuses(tmp_path: Path, outside: Path) -> None:
     """Not for a moment, and not even the time stamp of the directory."""
     server = Server(tmp_path, True)
     inode = (server.root / "a.conf").stat()
-    watch = tmp_path / "seen"
+    watch = outside / "seen"
     check = shell(f"grep -q new {server.root}/a.conf || exit 7; touch {watch}; sleep 1; exit 1")
     process = server.start([server.item("a.conf"), server.item("c.conf")], checks=[check])
     while not watch.exists():
@@ -234,38 +243,40 @@ def test_nothing_is_logged_of_the_arguments(server: Server, monkeypatch: pytest.
 
 def test_200_files_take_about_as_long_as_one(server: Server) -> None:
     """On the server: compared, checked, written and synced."""
-    seconds = {}
-    for count in (1, 200):
-        files = [server.item(f"many{n}.conf", f"{count}\n") for n in range(count)]
+    rounds = iter(range(100))
+
+    def seconds(count: int) -> float:
+        content = f"{next(rounds)}\n"
+        files = [server.item(f"many{n}.conf", content) for n in range(count)]
         began = cpu()
         assert len(server.run(files, checks=[shell("exit 0")])["changed_paths"]) == count
-        seconds[count] = cpu() - began
-    print(seconds)
-    assert seconds[200] < 3 * seconds[1], seconds
+        return cpu() - began
+
+    assert best_ratio(seconds, 3) < 3
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_lost_connection_puts_everything_back(server: Server, tmp_path: Path, number: int) -> None:
+def test_a_lost_connection_puts_everything_back(server: Server, outside: Path, number: int) -> None:
     before = photograph(server.root)
-    process = server.start([server.item("a.conf")], checks=[shell(f"touch {tmp_path}/began; sleep 60")])
-    while not (tmp_path / "began").exists():
+    process = server.start([server.item("a.conf")], checks=[shell(f"touch {outside}/began; sleep 600")])
+    while not (outside / "began").exists():
         assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(number)
-    output, _error = process.communicate(timeout=20)
+    output, _error = process.communicate(timeout=60)
     assert "interrupted" in json.loads(output)["msg"]
     assert photograph(server.root) == before
 
 
-def test_the_next_run_heals_one_that_was_killed(server: Server, tmp_path: Path) -> None:
+def test_the_next_run_heals_one_that_was_killed(server: Server, outside: Path) -> None:
     before = photograph(server.root)
     files = [server.item("a.conf"), server.item("c.conf")]
-    process = server.start(files, checks=[shell(f"touch {tmp_path}/began; sleep 60")])
-    while not (tmp_path / "began").exists():
+    process = server.start(files, checks=[shell(f"touch {outside}/began; sleep 600")])
+    while not (outside / "began").exists():
         assert process.poll() is None
         time.sleep(0.01)
     process.kill()
-    process.communicate(timeout=20)
+    process.communicate(timeout=60)
     if server.preview:
         assert photograph(server.root) == before
     else:

@@ -109,3 +109,38 @@ def test_descriptors_are_closed(tmp_path: Path, shared: Path) -> None:
             except safe_fs.UnsafePathError:
                 continue
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_the_root_directory_can_be_opened() -> None:
+    """A file directly in it has it as its directory."""
+    with safe_fs.opened("/") as fd:
+        assert os.path.samestat(os.fstat(fd), os.stat("/"))
+
+
+def test_a_directory_that_is_replaced_while_it_is_looked_at_is_refused(
+    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look at it and the way into it."""
+    (shared / "conf").mkdir()
+    original = os.lstat
+
+    def swap(name: str, **named: int) -> os.stat_result:
+        info = original(name, **named)
+        if name == "conf":
+            (shared / "conf").rmdir()
+            (shared / "conf").symlink_to(tmp_path / "etc")
+        return info
+
+    monkeypatch.setattr(os, "lstat", swap)
+    with pytest.raises(safe_fs.UnsafePathError, match="conf was a directory and was replaced"):
+        safe_fs.read(str(shared / "conf" / "passwd"))
+
+
+@pytest.mark.skipif(UID != 0, reason="what only root can move")
+def test_an_anchor_is_a_directory_that_no_user_can_move(shared: Path, tmp_path: Path) -> None:
+    assert safe_fs.anchor("/etc/no/such/file") == "/etc"
+    assert safe_fs.anchor("/no-such-directory/file") == "/"
+    assert safe_fs.anchor("/usr/bin/x") == "/usr/bin"
+    (shared / "conf").mkdir()
+    above = next(one for one in [*reversed(shared.parents), shared] if one.stat().st_mode & 0o022)
+    assert safe_fs.anchor(str(shared / "conf" / "x")) == str(above)
