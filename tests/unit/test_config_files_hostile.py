@@ -1,6 +1,6 @@
 # Copyright: webstack.django maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Users who move their directories while root works in them, and the directory that has no parent."""
+"""Users who move their directories while root works in them, a lost power supply, and a directory without parent."""
 
 from __future__ import annotations
 
@@ -106,3 +106,47 @@ def test_a_user_cannot_move_a_private_view_away(tmp_path: Path) -> None:
         user.join(60)
     assert sorted(path.name for path in home.iterdir()) == ["away", "conf"]
     assert [*(home / "conf").iterdir(), *(home / "away").iterdir()] == []
+
+
+@pytest.mark.skipif(UID != 0, reason="only root can give things away")
+def test_a_directory_of_which_only_the_owner_changed_gets_it_back(tmp_path: Path) -> None:
+    build(tmp_path / "root", {"d": ("directory", 0o755)})
+    os.chown(tmp_path / "root" / "d", 1234, 2345)
+    before = photograph(tmp_path / "root")
+    work = transaction.Transaction(str(tmp_path / "state"))
+    work.open()
+    work.apply(config_files.plan([declared(tmp_path / "root" / "d", "directory", directory_mode=0o755)], []))
+    assert (tmp_path / "root" / "d").stat().st_uid == UID
+    work.rollback()
+    work.close()
+    assert photograph(tmp_path / "root") == before
+
+
+def test_all_content_and_the_journal_are_on_disk_before_anything_goes_live(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a power cut leaves empty files, or no way back."""
+    build(tmp_path / "root", {"a": ("file", (b"old", 0o644))})
+    events: list[tuple[str, str]] = []
+    sync, rename = os.fsync, os.rename
+
+    def note_sync(fd: int) -> None:
+        events.append(("sync", os.readlink(f"/proc/self/fd/{fd}").rpartition("/")[2].partition("-")[0]))
+        sync(fd)
+
+    def note_rename(old: str, new: str, **named: Any) -> None:
+        events.append(("rename", new.rpartition("/")[2].partition("-")[0]))
+        rename(old, new, **named)
+
+    work = transaction.Transaction(str(tmp_path / "state"))
+    work.open()
+    monkeypatch.setattr(os, "fsync", note_sync)
+    monkeypatch.setattr(os, "rename", note_rename)
+    work.apply(config_files.plan([declared(tmp_path / "root" / name) for name in "ab"], []))
+    monkeypatch.undo()
+    work.commit()
+    work.close()
+    journal = [("sync", ".journal"), ("rename", "undo"), ("sync", "state")]
+    staged = [("sync", ".a.webstack"), ("sync", ".b.webstack")]
+    live = [("rename", "a"), ("rename", "b"), ("sync", "root")]
+    assert events == [*journal, *staged, *journal, *live]
