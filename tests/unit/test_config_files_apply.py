@@ -77,6 +77,7 @@ class Server:
             "_ansible_check_mode": check,
             "_ansible_diff": True,
             "_ansible_verbosity": 3,
+            "_ansible_no_log": more.get("no_log", False),
         }
         script = RUN.format(collections=str(ROOT / ".collections"), state=str(self.state), preview=self.preview)
         process = subprocess.Popen(
@@ -233,6 +234,13 @@ def test_no_secret_is_in_any_result(server: Server, check: bool) -> None:
             assert item["content"] not in text
         assert "payload" not in text
     assert results[1]["changed"]
+
+
+def test_a_task_without_a_log_shows_no_content_either(server: Server) -> None:
+    tell = shell(f"cat {server.root}/a.conf; exit 1")
+    for checks in ([tell], []):
+        result = server.run([server.item("a.conf", "password=newhunter2\n")], checks=checks, no_log=True)
+        assert "hunter" not in json.dumps(result)
 
 
 def test_nothing_is_logged_of_the_arguments(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -150,3 +150,21 @@ def test_all_content_and_the_journal_are_on_disk_before_anything_goes_live(
     staged = [("sync", ".a.webstack"), ("sync", ".b.webstack")]
     live = [("rename", "a"), ("rename", "b"), ("sync", "root")]
     assert events == [*journal, *staged, *journal, *live]
+
+
+def test_what_a_directory_gives_to_all_its_new_files_is_not_given_to_ours(tmp_path: Path) -> None:
+    """A default ACL, which lets user 1 read and write."""
+    build(tmp_path / "root", {"d": ("directory", 0o755)})
+    acl = "0200000001000600ffffffff020006000100000004000400ffffffff10000600ffffffff20000400ffffffff"
+    try:
+        os.setxattr(tmp_path / "root" / "d", "system.posix_acl_default", bytes.fromhex(acl))
+    except OSError as error:
+        pytest.skip(str(error))
+    work = transaction.Transaction(str(tmp_path / "state"))
+    work.open()
+    items = [declared(tmp_path / "root" / "d" / "secret", mode=0o640)]
+    work.apply(config_files.plan(items, []))
+    work.commit()
+    work.close()
+    assert "system.posix_acl_access" not in os.listxattr(tmp_path / "root" / "d" / "secret")
+    assert config_files.plan(items, []) == []
