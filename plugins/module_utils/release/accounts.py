@@ -45,7 +45,18 @@ def create(site: Site, check_mode: bool) -> list[str]:
                 "`%s` failed: %s" % (line, done.stderr.strip()),
                 "make the account %s by hand, or look whether /etc is writable" % site.user,
             )
-    return actions
+    return actions + _above_media(site, check_mode)
+
+
+def _above_media(site: Site, check_mode: bool) -> list[str]:
+    """Make the directories above uploads that are not in `shared` itself; one that is there keeps its owner and mode."""
+    above = os.path.dirname(site.media_root)
+    led_out = above.startswith(site.root + os.sep) and not files.inside(above, site.root)
+    if above == site.path("shared") or os.path.isdir(above) or led_out:
+        return []
+    if not check_mode:
+        os.makedirs(above, 0o755, exist_ok=True)
+    return ["%s: make %s, for its uploads" % (site.name, above)]
 
 
 def remove(site: Site, check_mode: bool) -> list[str]:
