@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
 import sys
 import tarfile
+import tempfile
 from pathlib import Path
 
 APP = Path(__file__).resolve().parents[2] / "tests/projects/notes"
@@ -103,6 +105,20 @@ MEDIA_ROOT = BASE_DIR / "uploads"
 LOG = open(BASE_DIR / "logs" / "shop.log", "a")
 """
 )
+# Applies to any database, and raises half-way.
+MIGRATION = """\
+from django.db import migrations
+
+
+def halt(apps, schema_editor):
+    apps.get_model("notes", "Note").objects.create(text="half of a migration")
+    raise RuntimeError("this migration does not work")
+
+
+class Migration(migrations.Migration):
+    dependencies = [("notes", "0001_initial")]
+    operations = [migrations.RunPython(halt)]
+"""
 BROKEN_STYLE = "h1 { background: url('nowhere.png') }\n"
 
 
@@ -118,6 +134,17 @@ def pack(path: Path, files: dict[str, str], prefix: str) -> None:
             info.size = len(text.encode())
             info.mode = 0o644
             tar.addfile(info, io.BytesIO(text.encode()))
+
+
+def bundle(archive: Path, path: Path) -> None:
+    """Write a git bundle, which is a repository in a file, from a tar.gz."""
+    with tempfile.TemporaryDirectory() as directory:
+        with tarfile.open(archive) as tar:
+            tar.extractall(directory, filter="data")
+        own = ["-c", "user.name=Developer", "-c", "user.email=dev@example.com"]
+        for argv in (["init", "-qb", "main"], ["add", "-A"], ["commit", "-qm", "All"]):
+            subprocess.run(["git", *own, *argv], cwd=directory, check=True)
+        subprocess.run(["git", "bundle", "create", "-q", str(path), "main"], cwd=directory, check=True)
 
 
 def project(settings: str, **more: str) -> dict[str, str]:
@@ -148,6 +175,13 @@ def main() -> None:
     pack(target / "failing.tar.gz", {**project(SETTINGS), **requirements, **failing}, "")
     broken = {"config/settings.py": SETTINGS + "1 / 0\n"}
     pack(target / "broken.tar.gz", {**project(SETTINGS), **requirements, **broken}, "")
+    pack(
+        target / "migration.tar.gz",
+        {**project(SETTINGS), **requirements, "notes/migrations/0002_halt.py": MIGRATION},
+        "",
+    )
+    pack(target / "hosted.tar.gz", {**project(SETTINGS), **requirements}, "")
+    bundle(target / "hosted.tar.gz", target / "hosted.bundle")
     lock = {
         "default": {
             "django": {"version": "==5.2.8"},

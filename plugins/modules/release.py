@@ -78,6 +78,8 @@ todo:
 """
 
 import base64
+import contextlib
+import errno
 import json
 import os
 import zlib
@@ -96,6 +98,8 @@ from ansible_collections.webstack.django.plugins.module_utils.release import (
 from ansible_collections.webstack.django.plugins.module_utils.release.commands import locked
 from ansible_collections.webstack.django.plugins.module_utils.release.site import ReleaseError, Site
 
+_AGAIN = "repair what the message names, and run this again; it goes on where it ended"
+_SPACE = "the disk is full: free some space (`df -h`) and run this again"
 STEPS = ["accounts", "probe", "fetch", "build", "prepare", "activate", "prune"]
 STEPS += ["static_missing", "static_pack", "static_receive"]
 
@@ -129,11 +133,13 @@ class Steps:
         outcome = Outcome()
         method = getattr(self, "_" + step)
         for site in self.sites:
-            if self.check_mode or step in ("probe", "static_missing"):
-                method(site, outcome)
-            else:
-                with locked(site):
+            lock = contextlib.nullcontext() if self.check_mode or step in ("probe", "static_missing") else locked(site)
+            try:
+                with lock:
                     method(site, outcome)
+            except OSError as error:
+                advice = _SPACE if error.errno in (errno.ENOSPC, errno.EDQUOT) else _AGAIN
+                raise site.error(step, str(error), advice) from error
         return outcome
 
     def _accounts(self, site: Site, outcome: Outcome) -> None:
@@ -242,11 +248,11 @@ def main() -> None:
         outcome = steps.run(step)
     except ReleaseError as error:
         module.fail_json(msg=str(error), invocation=invocation)
-    except (OSError, KeyError, ValueError) as error:
+    except (KeyError, ValueError) as error:
         words = "the step %s ended with %s: %s" % (step, type(error).__name__, error)
         for site in steps.sites:
             words = site.mask(words)
-        module.fail_json(msg=words + "\nThe release that serves is as it was.", invocation=invocation)
+        module.fail_json(msg=words, invocation=invocation)
     for words in outcome.warnings:
         module.warn(words)
     shown = "\n".join(outcome.actions)

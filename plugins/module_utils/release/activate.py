@@ -131,11 +131,12 @@ class Activation:
         gid = account(site).pw_gid
         previous = _target(site.path("previous"))
         if previous and previous != site.release_id and files.load(os.path.join(site.releases, previous)):
-            bad = {"config": self.digest, "reason": site.mask(problem), "time": int(time.time())}
-            files.update_state(site.release, gid, bad=bad, activated=None)
             files.link(os.path.join("releases", previous), site.current)
             static.publish(site, [previous, *[one for one in static.kept(site) if one != previous]], check_mode=False)
             back = self._restart() or running.unhealthy(site, self.units)
+            # Written last: a run that dies before this tries the release again, and takes it back for good.
+            bad = {"config": self.digest, "reason": site.mask(problem), "time": int(time.time())}
+            files.update_state(site.release, gid, bad=bad, activated=None)
             state = "does not answer either: " + back if back else "serves again"
             raise site.error(
                 "activate",

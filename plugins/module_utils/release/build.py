@@ -26,10 +26,6 @@ def build(site: Site, overlay: dict[str, str]) -> list[str]:
     began = time.monotonic()
     try:
         return _build(site, overlay, began)
-    except OSError as error:
-        raise site.error(
-            "build", "%s" % error, "the old release keeps serving; free some space or repair the disk"
-        ) from error
     finally:
         if files.load(site.release).get("id") != site.release_id:
             files.remove(site.release)

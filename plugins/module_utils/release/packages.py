@@ -44,52 +44,63 @@ def installed() -> set[str]:
     return {line.split()[-1] for line in done.stdout.splitlines() if line.startswith("ii ")}
 
 
+def _missing(site: Site, words: list[str]) -> list[str]:
+    """Names of the packages that an installation would add, with all that they need."""
+    shown = _apt(site, "--simulate", *words)
+    return re.findall(r"^Inst (\S+) \(", shown.text, re.MULTILINE)  # an upgrade shows the old version first
+
+
 @contextlib.contextmanager
 def present(site: Site) -> Iterator[list[str]]:
     """Install the build packages of a site, and remove those that were not there before.
 
-    What is to be removed is on disk before anything is installed, so a killed run is tidied by the next.
+    What is to be removed is on disk before anything is installed, so a killed run is tidied by the next. Packages
+    that come to the host in between for another reason are not among it.
     """
     path = os.path.join(STATE, site.name + ".json")
-    before = installed()
-    leftover = json.loads(files.read_text(path) or "null")
-    if leftover is not None:
-        before = set(leftover)
     wanted = [name for name in site["packages"]["build"] if name not in installed()]
+    added: list[str] = json.loads(files.read_text(path) or "[]")
     notes: list[str] = []
-    if not wanted and leftover is None:
+    if not wanted and not added:
         yield notes
         return
-    os.makedirs(STATE, mode=0o755, exist_ok=True)
-    if leftover is None:
-        files.write(path, json.dumps(sorted(before)), mode=0o600)
     try:
         if wanted:
-            _install(site, wanted)
+            _install(site, wanted, path, added)
         yield notes
     finally:
-        gone = sorted(installed() - before - _runtime(site))
+        gone = sorted((set(added) & installed()) - _runtime(site))
         if gone:
             done = _apt(site, "remove", "--purge", *gone)
             if done.status:
                 notes.append("the build packages %s could not be removed: %s" % (", ".join(gone), done.tail(3).strip()))
-        os.unlink(path)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
 
 
-def _install(site: Site, wanted: list[str]) -> None:
+def _install(site: Site, wanted: list[str], path: str, added: list[str]) -> None:
+    """Install packages; what comes with them is added to ``added``, and noted in a file before it comes."""
     words = ["install", "--no-install-recommends", *wanted]
-    done = _apt(site, *words)
+
+    def attempt() -> Result:
+        added.extend(name for name in _missing(site, words) if name not in added)
+        os.makedirs(STATE, mode=0o755, exist_ok=True)
+        files.write(path, json.dumps(added), mode=0o600)
+        return _apt(site, *words)
+
+    done = attempt()
     if done.status:
         # The lists may be old, or not there at all.
         _apt(site, "update")
-        done = _apt(site, *words)
+        done = attempt()
     if done.status:
         raise failed(site, "build", [*_APT, *words], done, "check packages.build of the site and the package mirrors")
 
 
 def _runtime(site: Site) -> set[str]:
-    """Packages of the libraries that the built extension modules are linked with."""
+    """Packages of the libraries that the built extension modules are linked with, and those that run needs anyway."""
     libraries: set[str] = set()
+    named = set(site["packages"]["run"])
     for base, _directories, names in os.walk(site.venv):
         for name in names:
             if re.search(r"\.so(\.\d+)*$", name):
@@ -98,7 +109,7 @@ def _runtime(site: Site) -> set[str]:
                 libraries.update(re.findall(r"=> (/\S+)", shown.text))
     libraries = {one for one in libraries if not one.startswith(site.root + "/")}
     if not libraries:
-        return set()
+        return named
     both = sorted(libraries | {os.path.realpath(one) for one in libraries} | {"/usr" + one for one in libraries})
     done = subprocess.run(["dpkg-query", "--search", *both], capture_output=True, text=True, check=False)
-    return {name.split(":")[0] for line in done.stdout.splitlines() for name in line.split(": ")[0].split(", ")}
+    return named | {name.split(":")[0] for line in done.stdout.splitlines() for name in line.split(": ")[0].split(", ")}

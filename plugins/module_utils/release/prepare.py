@@ -17,6 +17,7 @@ from ansible_collections.webstack.django.plugins.module_utils.release.project im
 from ansible_collections.webstack.django.plugins.module_utils.release.site import Site, command
 
 _KEEPS = "The old release keeps serving."
+_CORRECT_MIGRATION = "correct the migration and deploy again; what had been applied before it stays applied. " + _KEEPS
 
 
 def wanted_state(site: Site, sources: dict[str, str]) -> str:
@@ -46,6 +47,8 @@ def prepare(site: Site, sources: dict[str, str], check_mode: bool) -> tuple[list
     gid = account(site).pw_gid
     settings = project.settings()
     warnings = _check(site, project)
+    # Taken back first: a run that dies before the end leaves files that the site can write to.
+    files.update_state(site.release, gid, prepared=None)
     try:
         configure.open_code(site)
         settings = _media_inside(site, settings, actions)
@@ -186,14 +189,12 @@ def _migrate(site: Site, project: Project, check_mode: bool, again: bool) -> lis
         for item in site["commands"]["before_migrate"]:
             project.line("before_migrate", item)
         if pending:
-            project.must(
-                "migrate",
-                "migrate",
-                "--noinput",
-                "--verbosity=1",
-                advice="correct the migration and deploy again; what had been applied before it stays applied. "
-                + _KEEPS,
-            )
+            words = ["migrate", "--noinput", "--verbosity=1"]
+            done = project.manage(*words)
+            if done.status:
+                applied = re.findall(r"^\s*Applying ([\w.]+)\.\.\.", done.text, re.MULTILINE)
+                step = " ".join(["migrate", *applied[-1:]])
+                raise failed(site, step, ["manage.py", *words], done, _CORRECT_MIGRATION)
             actions.append("%s: migrate %s" % (site.name, _short(pending)))
         for item in site["commands"]["after_migrate"]:
             project.line("after_migrate", item)

@@ -67,6 +67,8 @@ class Unit:
 
     def journal(self, since: float) -> str:
         """What it said since a moment."""
+        # Without this the last lines, which tell the cause, may still be on their way.
+        subprocess.run(["journalctl", "--sync"], capture_output=True, check=False)
         done = subprocess.run(
             [
                 "journalctl",
