@@ -14,6 +14,7 @@ from typing import Any
 from ansible_collections.webstack.django.plugins.module_utils.release.site import Site
 
 _PAUSE = 0.5  # seconds between two questions
+_JOURNAL_LINES = 30
 _PATIENCE = 10.0  # seconds that a site may go on giving wrong answers, once it answers
 
 
@@ -66,23 +67,13 @@ class Unit:
         return None
 
     def journal(self, since: float) -> str:
-        """What it said since a moment."""
+        """The last that it said since a moment."""
         # Without this the last lines, which tell the cause, may still be on their way.
         subprocess.run(["journalctl", "--sync"], capture_output=True, check=False)
-        done = subprocess.run(
-            [
-                "journalctl",
-                "--unit=" + self.name,
-                "--since=@%d" % int(since),
-                "--lines=30",
-                "--output=cat",
-                "--no-pager",
-            ],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return "\n".join("    " + line for line in done.stdout.splitlines())
+        argv = ["journalctl", "--unit=" + self.name, "--since=@%d" % int(since), "--output=cat", "--no-pager"]
+        done = subprocess.run(argv, capture_output=True, text=True, errors="replace", check=False)
+        # Not --lines: with --since, systemd 252 takes it for the first lines.
+        return "\n".join("    " + line for line in done.stdout.splitlines()[-_JOURNAL_LINES:])
 
 
 def _environ(pid: int) -> dict[str, str]:
