@@ -32,10 +32,24 @@ PRODUCTION = {
     "databaseurl": (
         'import dj_database_url\n\nDATABASES = {"default": dj_database_url.config(conn_max_age=60)}\n'
         "STATIC_ROOT = BASE_DIR / 'collected'\n"
+        'STORAGES = {"default": {"BACKEND": "django.core.files.storage.FileSystemStorage"}, "staticfiles": {"BACKEND": '
+        '"django.contrib.staticfiles.storage.ManifestStaticFilesStorage"}}\n'
     ),
     "prefixed": DATABASE_PREFIXED,
     "localsettings": "STATIC_ROOT = BASE_DIR / 'collected'\n\nfrom .local_settings import *\n",
 }
+# Seen in projects of others: URLs that ask for the manifest of the static files, and a `shell` that takes other words.
+URLS = 'from django.contrib.staticfiles.storage import staticfiles_storage\n\nSTYLE = staticfiles_storage.url("notes/style.css")\n'
+SHELL = """from django.core.management.base import BaseCommand, CommandError
+
+
+class Command(BaseCommand):
+    def add_arguments(self, parser):
+        parser.add_argument("-c", "--command")
+
+    def handle(self, **options):
+        raise CommandError("say which tenant")
+"""
 SHAPES = ("plain", "uvlock", "databaseurl", "prefixed", "localsettings")
 
 
@@ -88,6 +102,12 @@ def make(directory: Path, shape: str) -> None:
     )
     if shape in PRODUCTION:
         production(settings, shape)
+    if shape == "databaseurl":
+        with (source / "config/urls.py").open("a") as file:
+            file.write("\n" + URLS)
+        commands = source / "notes/management/commands"
+        commands.mkdir(parents=True)
+        (commands / "shell.py").write_text(SHELL)
     if shape == "uvlock":
         (directory / "pyproject.toml").write_text(
             '[project]\nname = "uvlock"\nversion = "1.0"\nrequires-python = ">=3.11"\n'

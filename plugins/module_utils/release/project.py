@@ -107,8 +107,12 @@ class Project:
     def _ask(self, code: str, step: str, advice: str) -> dict[str, Any]:
         words = ["shell", "-c", code + _PRINT]
         done = self.manage(*words)
-        answer = _answer(done.text)
-        if done.status or answer is None:
+        answer = None if done.status else _answer(done.text)
+        if answer is None:  # a project may have a `shell` of its own, which takes other words
+            argv = [self.site.python, "-c", "import django\ndjango.setup()\n" + code + _PRINT]
+            plain = run(self.site, argv, self.site.project, self.environment)
+            answer = None if plain.status else _answer(plain.text)
+        if answer is None:
             raise failed(self.site, step, ["manage.py", "shell", "-c", "..."], done, advice)
         return answer
 
