@@ -46,11 +46,7 @@ def prepare(site: Site, sources: dict[str, str], check_mode: bool) -> tuple[list
         return actions, []
     gid = account(site).pw_gid
     settings = project.settings()
-<<<<<<< HEAD
     warnings: list[str] = []
-=======
-    warnings = _check(site, project)
->>>>>>> h-djapp
     # Taken back first: a run that dies before the end leaves files that the site can write to.
     files.update_state(site.release, gid, prepared=None)
     try:
