@@ -106,8 +106,12 @@ def _programs(inodes: set[str]) -> list[str]:
     return sorted(found)
 
 
-def ports(wanted: Iterable[int], ours: Iterable[str]) -> list[str]:
-    """Ports that another program holds."""
+def ports(wanted: Mapping[int, Iterable[str]]) -> list[str]:
+    """Ports that another program holds than those that may.
+
+    Args:
+        wanted: for each TCP port the names of the programs that are to have it.
+    """
     tables = []
     for name in ("/proc/net/tcp", "/proc/net/tcp6"):
         if os.path.exists(name):
@@ -115,11 +119,12 @@ def ports(wanted: Iterable[int], ours: Iterable[str]) -> list[str]:
                 tables.append(file.read())
     busy = listeners(tables)
     problems = []
-    for port in wanted:
+    for port, ours in wanted.items():
         holders = _programs(busy.get(port, set()))
         others = [one for one in holders if one.split(" ")[0] not in ours]
         if others:
             problems.append(
-                f"port {port} is taken by {', '.join(others)}; stop that program, or keep this server out of the tier"
+                f"port {port}, which {' or '.join(ours)} is to have, is taken by {', '.join(others)}; stop that program, or "
+                "keep this server out of the tier"
             )
     return problems

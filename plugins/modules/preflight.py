@@ -12,15 +12,20 @@ description:
     round trip. Changes nothing and fails with all problems at once, each with what to do.
 options:
   ports:
-    description: TCP ports that must be free, or held by one of O(programs).
+    description: TCP ports that must be free, or held by the program that is to have them.
     type: list
-    elements: int
+    elements: dict
     default: []
-  programs:
-    description: Names of the programs that may hold the ports.
-    type: list
-    elements: str
-    default: [nginx, apache2]
+    suboptions:
+      port:
+        description: The number.
+        type: int
+        required: true
+      programs:
+        description: Names of the programs that may hold it, as in C(/proc/<pid>/comm).
+        type: list
+        elements: str
+        required: true
   free_mb:
     description: Free space in MB that is needed, by directory.
     type: dict
@@ -38,7 +43,9 @@ author: webstack.django maintainers (@webstack)
 EXAMPLES = r"""
 - name: Look before the first change
   webstack.django.preflight:
-    ports: [80, 443]
+    ports:
+      - {port: 80, programs: [nginx]}
+      - {port: 443, programs: [nginx]}
   become: true
 """
 
@@ -68,8 +75,15 @@ def _read(path):
 def main():
     module = AnsibleModule(
         argument_spec={
-            "ports": {"type": "list", "elements": "int", "default": []},
-            "programs": {"type": "list", "elements": "str", "default": ["nginx", "apache2"]},
+            "ports": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "port": {"type": "int", "required": True},
+                    "programs": {"type": "list", "elements": "str", "required": True},
+                },
+            },
             "free_mb": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,
@@ -80,7 +94,7 @@ def main():
     problems += preflight.clock(time.time())
     thresholds = {**preflight.FREE_MB, **{path: int(mb) for path, mb in module.params["free_mb"].items()}}
     problems += preflight.disks(thresholds)
-    problems += preflight.ports(module.params["ports"], module.params["programs"])
+    problems += preflight.ports({one["port"]: one["programs"] for one in module.params["ports"]})
     if problems:
         lines = "\n".join(f"  - {problem}" for problem in problems)
         module.fail_json(

@@ -24,7 +24,7 @@ COMMANDS = [
     "dpkg-query -W -f '${db:Status-Abbrev} ${Package} ${Version}\\n'",
     "apt-mark showmanual",
     "systemctl list-unit-files --plain --no-legend --state=enabled",
-    "systemctl list-units --plain --no-legend --state=running --type=service,socket | cut -d' ' -f1",
+    "systemctl list-units --plain --no-legend --state=running --type=service,socket | cut -d' ' -f1 | grep -v '^user@'",
     "systemctl --failed --plain --no-legend",
     "getent passwd | cut -d: -f1,5-",
     "getent group | cut -d: -f1,4",

@@ -112,6 +112,14 @@ def test_five_servers() -> None:
         ("b", "10.0.0.3/32"),
         ("b", "10.0.0.4/32"),
     ]
+    nginx = ["nginx"]
+    assert {name: {one["port"]: one["programs"] for one in plan["ports"]} for name, plan in plans.items()} == {
+        "h1": {5432: ["postgres"]},
+        "h2": {6379: ["redis-server"], 6380: ["redis-server"], 6381: ["redis-server"]},
+        "h3": {8001: ["systemd", "gunicorn"], 8002: ["systemd", "gunicorn"]},
+        "h4": {8001: ["systemd", "gunicorn"], 8002: ["systemd", "gunicorn"]},
+        "h5": {80: nginx, 443: nginx},
+    }
     assert [(one["name"], one["port"]) for one in plans["h2"]["redis_instances"]] == [
         ("a-cache", 6379),
         ("b-cache", 6380),

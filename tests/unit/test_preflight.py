@@ -118,9 +118,10 @@ def test_a_port_taken_by_another_program_names_it(family: int, address: str) -> 
         assert program.stdout is not None
         port = int(program.stdout.readline())
         name = Path(f"/proc/{program.pid}/comm").read_text().strip()
-        assert preflight.ports([port], ["nginx"]) == [
-            f"port {port} is taken by {name} (pid {program.pid}); stop that program, or keep this server out of the tier"
+        assert preflight.ports({port: ["nginx"]}) == [
+            f"port {port}, which nginx is to have, is taken by {name} (pid {program.pid}); stop that program, or keep this "
+            "server out of the tier"
         ]
-        assert preflight.ports([port], ["nginx", name]) == []
+        assert preflight.ports({port: ["nginx", name]}) == []
         program.communicate(b"\n")
-    assert preflight.ports([port], ["nginx"]) == []
+    assert preflight.ports({port: ["nginx"]}) == []

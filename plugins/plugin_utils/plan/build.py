@@ -283,6 +283,21 @@ def _redis(world: World, host: Host, memory: int) -> list[dict[str, Any]]:
     ]
 
 
+def _ports(plan: dict[str, Any]) -> list[dict[str, Any]]:
+    """TCP ports of this server, and the programs that are to have them."""
+    found: dict[int, list[str]] = {}
+    if "web" in plan["tiers"]:
+        found.update({80: ["nginx"], 443: ["nginx"]})
+    if plan.get("postgresql_databases"):
+        found[5432] = ["postgres"]
+    found.update({one["port"]: ["redis-server"] for one in plan["redis_instances"] if one["port"]})
+    for process in plan["systemd_processes"]:
+        address = (process["socket"] or {}).get("address")
+        if address:
+            found[int(address.rpartition(":")[2])] = ["systemd", "gunicorn"]
+    return [{"port": port, "programs": programs} for port, programs in found.items()]
+
+
 def for_host(name: str, world: World) -> dict[str, Any]:
     """``webstack_plan`` of one server: the variables of every role that it runs."""
     host = world.hosts[name]
@@ -317,4 +332,5 @@ def for_host(name: str, world: World) -> dict[str, Any]:
         plan.update(_postgresql(world, host, share.postgresql))
     if "cache" in served:
         plan["redis_instances"] = _redis(world, host, share.redis)
+    plan["ports"] = _ports(plan)
     return plan
