@@ -49,6 +49,9 @@ class ActionModule(ActionBase):
                 "retry": {"type": "bool", "default": False},
             }
         )
+        names = [str(site.get("name")) for site in args["sites"]]
+        if len(set(names)) < len(names):
+            raise AnsibleActionFail(f"django_app_sites: every site needs a name of its own; found {', '.join(names)}.")
         payload: dict[str, Any] = {
             "sites": args["sites"],
             "retry": args["retry"],
