@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.webstack.django.plugins.module_utils.release.commands import Result, failed
-from ansible_collections.webstack.django.plugins.module_utils.release.prepare import steps
+from ansible_collections.webstack.django.plugins.module_utils.release.prepare import steps, unsent
 from ansible_collections.webstack.django.plugins.module_utils.release.site import Site
 
 
@@ -39,3 +39,17 @@ def test_any_other_failure_keeps_its_advice() -> None:
     error = failed(Site({"name": "blog"}), "build", ["uv", "sync"], Result(2, "you need a C compiler"), "install gcc")
     assert "install gcc" in str(error)
     assert "proxy" not in str(error)
+
+
+@pytest.mark.parametrize(
+    "backend", [None, "django.core.mail.backends.smtp.EmailBackend", "shop.mail.console.EmailBackend"]
+)
+def test_mail_that_is_sent_needs_no_word(backend: str | None) -> None:
+    assert unsent(Site({"name": "blog"}), backend) == []
+
+
+def test_mail_that_reaches_nobody_is_said() -> None:
+    assert unsent(Site({"name": "blog"}), "django.core.mail.backends.console.EmailBackend") == [
+        "site blog: its e-mail reaches nobody, since the settings name the backend `console`, which is for development; "
+        "name a mail server in the settings of the project"
+    ]

@@ -65,7 +65,16 @@ def prepare(site: Site, sources: dict[str, str], check_mode: bool) -> tuple[list
     if root and os.path.isdir(root):
         files.seal(root, gid, readable=True)  # wherever they lie, the web server reads them through public/
     files.update_state(site.release, gid, prepared=wanted_state(site, sources), static_root=root)
-    return actions, warnings
+    return actions, warnings + unsent(site, settings["mail"])
+
+
+def unsent(site: Site, backend: str | None) -> list[str]:
+    """A warning where a project's mail reaches nobody: its backend is one for development."""
+    found = re.fullmatch(r"django\.core\.mail\.backends\.(console|dummy|filebased|locmem)\.EmailBackend", backend or "")
+    if not found:
+        return []
+    words = "site %s: its e-mail reaches nobody, since the settings name the backend `%s`, which is for development; "
+    return [words % (site.name, found.group(1)) + "name a mail server in the settings of the project"]
 
 
 def steps(site: Site) -> list[str]:

@@ -27,6 +27,8 @@ from django.core.management import get_commands
 def text(value):
     return None if value is None else str(value)
 database = settings.DATABASES.get("default", {})
+mailers = getattr(settings, "MAILERS", None)
+mail = (mailers.get("default") or {}).get("BACKEND") if mailers else vars(settings._wrapped).get("EMAIL_BACKEND")
 answer = {
     "django": django.get_version(),
     "debug": bool(settings.DEBUG),
@@ -35,6 +37,7 @@ answer = {
     "media_root": text(settings.MEDIA_ROOT),
     "engine": text(database.get("ENGINE")),
     "database": text(database.get("NAME")),
+    "mail": text(mail),
     "commands": sorted(get_commands()),
 }
 """

@@ -16,6 +16,8 @@ _POSTGRES = "django.contrib.postgres"
 _LOCAL_CACHES = ("", "locmem.LocMemCache", "dummy.DummyCache", "filebased.FileBasedCache", "db.DatabaseCache")
 _PLAIN_STORAGE = "django.contrib.staticfiles.storage.StaticFilesStorage"
 _STORAGE = "webstack_static.TolerantManifestStorage"
+# Django 6.1 refuses these in production (mail.E001), and `startproject` writes the first one.
+_DEVELOPMENT_MAIL = ("console", "dummy", "filebased", "locmem")
 _SESSIONS_IN_DATABASE = "django.contrib.sessions.backends.db"
 
 
@@ -69,7 +71,12 @@ def _requests(settings, site):
     # CSRF_COOKIE_NAME stays: scripts of the project read that cookie by its name (Django's documentation shows how).
     silenced = list(settings.get("SILENCED_SYSTEM_CHECKS") or [])
     # HSTS (W004), with its subdomains (W005) and preload (W021), and the redirect to HTTPS (W008) are the web server's.
-    settings["SILENCED_SYSTEM_CHECKS"] = silenced + ["security." + one for one in ("W004", "W005", "W008", "W021")]
+    silenced += ["security." + one for one in ("W004", "W005", "W008", "W021")]
+    backend = ((settings.get("MAILERS") or {}).get("default") or {}).get("BACKEND")
+    if backend in ["django.core.mail.backends.%s.EmailBackend" % one for one in _DEVELOPMENT_MAIL]:
+        # A site without a mail server is deployed all the same; the deployment says that its mail goes nowhere.
+        silenced.append("mail.E001")
+    settings["SILENCED_SYSTEM_CHECKS"] = silenced
 
 
 def _database(settings, site, version):

@@ -1,0 +1,116 @@
+# Copyright: webstack.django maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the generated settings make of a project's own. How Django takes it is tested in Molecule."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PATH = Path(__file__).parents[2] / "roles/django_app/files/overlay/webstack_production.py"
+SITE: dict[str, Any] = {
+    "name": "blog",
+    "release": "/srv/blog/releases/one",
+    "secret_key": True,
+    "allowed_hosts": ["blog.example.com"],
+    "trusted_origins": ["https://blog.example.com"],
+    "database": {"engine": "postgresql", "name": "blog", "user": "blog", "host": "/run/postgresql", "port": 5432},
+    "cache": True,
+    "static_root": "/srv/blog/releases/one/static",
+    "media_root": "/srv/blog/shared/media",
+    "media_url": "/media/",
+}
+SQLITE = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "db.sqlite3"}}
+CONSOLE = {"default": {"BACKEND": "django.core.mail.backends.console.EmailBackend"}}
+
+
+def applied(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch, version: tuple[int, int] = (5, 2)
+) -> dict[str, Any]:
+    """The settings after the overlay."""
+    for name, value in (("SECRET_KEY", "k"), ("DATABASE_PASSWORD", "p"), ("CACHE_URL", "unix:///run/x.sock")):
+        monkeypatch.setenv(f"WEBSTACK_{name}", value)
+    spec = importlib.util.spec_from_file_location("webstack_production", PATH)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    result = dict(settings)
+    module.apply(result, SITE, version)
+    return result
+
+
+def test_what_startproject_makes(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = applied(
+        {"DEBUG": True, "SECRET_KEY": "django-insecure-x", "DATABASES": SQLITE, "INSTALLED_APPS": []}, monkeypatch
+    )
+    assert found["DEBUG"] is False
+    assert found["SECRET_KEY"] == "k"
+    assert found["ALLOWED_HOSTS"] == ["blog.example.com"]
+    assert found["CSRF_TRUSTED_ORIGINS"] == ["https://blog.example.com"]
+    assert found["SECURE_PROXY_SSL_HEADER"] == ("HTTP_X_FORWARDED_PROTO", "https")
+    assert (found["SESSION_COOKIE_SECURE"], found["SESSION_COOKIE_NAME"]) == (True, "__Secure-sessionid")
+    assert found["DATABASES"]["default"] == {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": "blog",
+        "USER": "blog",
+        "PASSWORD": "p",
+        "HOST": "/run/postgresql",
+        "PORT": "5432",
+        "OPTIONS": {},
+        "CONN_MAX_AGE": 60,
+        "CONN_HEALTH_CHECKS": True,
+    }
+    assert found["CACHES"]["default"]["BACKEND"] == "webstack_cache.TolerantRedisCache"
+    assert found["SESSION_ENGINE"] == "django.contrib.sessions.backends.cached_db"
+    assert found["STORAGES"]["staticfiles"] == {"BACKEND": "webstack_static.TolerantManifestStorage"}
+    assert found["LOGGING"]["root"] == {"handlers": ["webstack"], "level": "WARNING"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "silenced"),
+    [
+        ({}, False),
+        ({"MAILERS": CONSOLE}, True),  # as `startproject` of Django 6.1 writes it
+        ({"MAILERS": {"default": {"BACKEND": "django.core.mail.backends.smtp.EmailBackend"}}}, False),
+        ({"MAILERS": {}}, False),
+    ],
+)
+def test_a_project_without_a_mail_server_is_deployed(
+    settings: dict[str, Any], silenced: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = applied({**settings, "SILENCED_SYSTEM_CHECKS": ["own.W001"]}, monkeypatch, (6, 1))
+    expected = ["own.W001", "security.W004", "security.W005", "security.W008", "security.W021"]
+    assert found["SILENCED_SYSTEM_CHECKS"] == expected + (["mail.E001"] if silenced else [])
+
+
+def test_what_a_project_says_of_its_own_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    storages = {"default": {"BACKEND": "storages.S3"}, "staticfiles": {"BACKEND": "whitenoise.X"}}
+    own = {
+        "DATABASES": {
+            "default": {"ENGINE": "django.contrib.gis.db.backends.postgis", "OPTIONS": {"pool": True}},
+            "other": {"ENGINE": "x"},
+        },
+        "CACHES": {"default": {"BACKEND": "django.core.cache.backends.memcached.PyMemcacheCache"}},
+        "STORAGES": storages,
+        "SESSION_ENGINE": "django.contrib.sessions.backends.signed_cookies",
+        "MEDIA_URL": "/uploads/",
+        "CSRF_TRUSTED_ORIGINS": ["https://other.example.com"],
+    }
+    found = applied(own, monkeypatch)
+    assert found["DATABASES"]["default"]["ENGINE"] == "django.contrib.gis.db.backends.postgis"
+    assert found["DATABASES"]["default"]["CONN_MAX_AGE"] == 0
+    assert found["DATABASES"]["other"] == {"ENGINE": "x"}
+    assert found["CACHES"] == own["CACHES"]
+    assert found["STORAGES"] == storages
+    assert found["SESSION_ENGINE"] == "django.contrib.sessions.backends.signed_cookies"
+    assert found["MEDIA_URL"] == "/uploads/"
+    assert found["CSRF_TRUSTED_ORIGINS"] == ["https://other.example.com", "https://blog.example.com"]
+
+
+def test_a_log_file_in_the_release_becomes_the_journal(monkeypatch: pytest.MonkeyPatch) -> None:
+    handler = {"class": "logging.FileHandler", "filename": "/srv/blog/releases/one/code/debug.log", "level": "INFO"}
+    found = applied({"LOGGING": {"version": 1, "handlers": {"file": handler}}}, monkeypatch)
+    assert found["LOGGING"]["handlers"]["file"] == {"class": "logging.StreamHandler", "level": "INFO"}
