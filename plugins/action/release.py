@@ -19,7 +19,7 @@ _STATIC = ["static_missing", "static_pack", "static_receive"]
 _STEPS = ["accounts", "probe", "fetch", "build", "prepare", "activate", "prune", *_STATIC]
 # What a web server needs to know of a site; no secret is among it.
 _PUBLIC = ("name", "state", "purge", "root", "release_id", "static", "keep_releases")
-_MODULE = "webstack.django.release"
+_MODULE = "webstack.django.release_apply"
 
 
 def _kept(site: str, release: str | None) -> Path:

@@ -1,0 +1,249 @@
+#!/usr/bin/python
+# Copyright: webstack.django maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: release_apply
+short_description: The half of release that runs on the server
+version_added: 0.1.0
+description:
+  - Called by the action plugin P(webstack.django.release#module); not meant to be used by itself.
+options:
+  step:
+    description: What to do.
+    type: str
+    required: true
+    choices: [accounts, probe, fetch, build, prepare, activate, prune, static_missing, static_pack, static_receive]
+  payload:
+    description: The sites with all their secrets, in one value that is never shown; JSON, compressed, in base64.
+    type: str
+    required: true
+attributes:
+  check_mode:
+    support: full
+    description: Says what would be done.
+  diff_mode:
+    support: full
+    description: Shows the actions.
+  platform:
+    support: full
+    platforms: posix
+    description: Debian and Ubuntu with systemd.
+extends_documentation_fragment:
+  - ansible.builtin.action_common_attributes
+author: webstack.django maintainers (@webstack)
+seealso:
+  - module: webstack.django.release
+"""
+
+EXAMPLES = r"""
+- name: Use the action plugin
+  webstack.django.release:
+    sites: "{{ django_app_sites }}"
+    step: fetch
+"""
+
+RETURN = r"""
+actions:
+  description: What was done, or would be.
+  type: list
+  elements: str
+  returned: always
+  sample: ["blog: switch to release 0123456789ab-01234567"]
+todo:
+  description: Sites that need the next step.
+  type: list
+  elements: str
+  returned: always
+"""
+
+import base64
+import contextlib
+import errno
+import json
+import os
+import zlib
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.webstack.django.plugins.module_utils.release import (
+    accounts,
+    activate,
+    build,
+    fetch,
+    files,
+    mirror,
+    prepare,
+)
+from ansible_collections.webstack.django.plugins.module_utils.release.commands import locked
+from ansible_collections.webstack.django.plugins.module_utils.release.site import ReleaseError, Site
+
+_AGAIN = "repair what the message names, and run this again; it goes on where it ended"
+_SPACE = "the disk is full: free some space (`df -h`) and run this again"
+STEPS = ["accounts", "probe", "fetch", "build", "prepare", "activate", "prune"]
+STEPS += ["static_missing", "static_pack", "static_receive"]
+
+
+class Outcome:
+    """What a step came to."""
+
+    def __init__(self) -> None:
+        self.actions: list[str] = []
+        self.warnings: list[str] = []
+        self.todo: list[str] = []
+
+
+class Steps:
+    """The steps, for all sites."""
+
+    def __init__(self, payload: dict[str, Any], check_mode: bool) -> None:
+        self.sources: dict[str, str] = payload["overlay"]
+        self.archives: dict[str, str] = payload.get("archives") or {}
+        self.retry = bool(payload.get("retry"))
+        self.check_mode = check_mode
+        self.sites = []
+        for given in payload["sites"]:
+            site = Site({**given, "overlay_sources": self.sources})
+            if site.release_id:
+                site.learn(files.state(site.release).get("facts") or {})
+            self.sites.append(site)
+
+    def run(self, step: str) -> Outcome:
+        """Run one step for every site that is to be there."""
+        outcome = Outcome()
+        method = getattr(self, "_" + step)
+        for site in self.sites:
+            lock = contextlib.nullcontext() if self.check_mode or step in ("probe", "static_missing") else locked(site)
+            try:
+                with lock:
+                    method(site, outcome)
+            except OSError as error:
+                advice = _SPACE if error.errno in (errno.ENOSPC, errno.EDQUOT) else _AGAIN
+                raise site.error(step, str(error), advice) from error
+        return outcome
+
+    def _accounts(self, site: Site, outcome: Outcome) -> None:
+        if site.present:
+            outcome.actions += accounts.create(site, self.check_mode)
+        else:
+            outcome.actions += accounts.remove(site, self.check_mode)
+
+    def _probe(self, site: Site, outcome: Outcome) -> None:
+        if not site.present:
+            return
+        if not fetch.complete(site):
+            outcome.todo.append(site.name)
+            return
+        bad = activate.refused(site, self.sources)
+        if bad and not self.retry:
+            raise site.error(
+                "fetch",
+                "release %s did not serve before (%s), and neither its code nor its configuration has changed since"
+                % (site.release_id, bad.get("reason")),
+                "correct the project and deploy its new commit, change the site's configuration, or try the same release "
+                "again with django_app_retry: true",
+            )
+
+    def _fetch(self, site: Site, outcome: Outcome) -> None:
+        if not site.present or fetch.complete(site):
+            return
+        outcome.todo.append(site.name)
+        if self.check_mode:
+            outcome.actions.append("%s: would deploy release %s" % (site.name, site.release_id))
+            return
+        outcome.actions += fetch.fetch(site, self.archives.get(site.name))
+
+    def _build(self, site: Site, outcome: Outcome) -> None:
+        if not site.present or fetch.complete(site):
+            return
+        if self.check_mode:
+            outcome.actions.append("%s: would build release %s" % (site.name, site.release_id))
+            return
+        if not os.path.isdir(site.code):
+            raise site.error(
+                "build", "the code of release %s is not there" % site.release_id, "run the step fetch first"
+            )
+        outcome.actions += build.build(site, self.sources)
+
+    def _prepare(self, site: Site, outcome: Outcome) -> None:
+        if not site.present:
+            return
+        if not fetch.complete(site):
+            if not self.check_mode:
+                raise site.error("prepare", "release %s is not built" % site.release_id, "run the step build first")
+            outcome.actions.append("%s: would prepare release %s" % (site.name, site.release_id))
+            return
+        actions, warnings = prepare.prepare(site, self.sources, self.check_mode)
+        outcome.actions += actions
+        outcome.warnings += warnings
+
+    def _activate(self, site: Site, outcome: Outcome) -> None:
+        if not site.present:
+            return
+        if not fetch.complete(site):
+            if not self.check_mode:
+                raise site.error("activate", "release %s is not built" % site.release_id, "run the step build first")
+            outcome.actions.append("%s: would switch to release %s" % (site.name, site.release_id))
+            return
+        outcome.actions += activate.Activation(site, self.sources, self.check_mode).run()
+        if activate.prune(site, check_mode=True):
+            outcome.todo.append(site.name)
+
+    def _static_missing(self, site: Site, outcome: Outcome) -> None:
+        if mirror.missing(site):
+            outcome.todo.append(site.name)
+
+    def _static_pack(self, site: Site, outcome: Outcome) -> None:
+        target = self.archives.get(site.name)
+        if target and mirror.pack(site, target):
+            outcome.todo.append(site.name)
+
+    def _static_receive(self, site: Site, outcome: Outcome) -> None:
+        outcome.actions += mirror.receive(site, self.archives.get(site.name), self.check_mode)
+
+    def _prune(self, site: Site, outcome: Outcome) -> None:
+        if site.present:
+            outcome.actions += activate.prune(site, self.check_mode)
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "step": {
+                "type": "str",
+                "required": True,
+                "choices": STEPS,
+            },
+            "payload": {"type": "str", "required": True, "no_log": True},
+        },
+        supports_check_mode=True,
+    )
+    os.umask(0o022)
+    step = module.params["step"]
+    invocation = {"module_args": {"step": step}}
+    payload = json.loads(zlib.decompress(base64.b64decode(module.params["payload"])))
+    steps = Steps(payload, module.check_mode)
+    try:
+        outcome = steps.run(step)
+    except ReleaseError as error:
+        module.fail_json(msg=str(error), invocation=invocation)
+    except (KeyError, ValueError) as error:
+        words = "the step %s ended with %s: %s" % (step, type(error).__name__, error)
+        for site in steps.sites:
+            words = site.mask(words)
+        module.fail_json(msg=words, invocation=invocation)
+    for words in outcome.warnings:
+        module.warn(words)
+    shown = "\n".join(outcome.actions)
+    module.exit_json(
+        changed=bool(outcome.actions) and step != "probe",
+        actions=outcome.actions,
+        todo=outcome.todo,
+        diff={"prepared": shown + "\n"} if shown else {},
+        invocation=invocation,
+    )
+
+
+if __name__ == "__main__":
+    main()
