@@ -38,7 +38,7 @@ sanity:  ## ansible-test sanity and galaxy-importer
 	@$(python)
 	@scripts/sanity
 
-matrix: setup  ## unit tests with the newest ansible-core, in a container
+matrix: setup  ## unit tests with the oldest and the newest ansible-core, in containers
 	@scripts/matrix
 
 test: setup  ## everything, side by side (JOBS=2); ends with "N passed, N failed"

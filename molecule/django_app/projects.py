@@ -140,7 +140,7 @@ def bundle(archive: Path, path: Path) -> None:
     """Write a git bundle, which is a repository in a file, from a tar.gz."""
     with tempfile.TemporaryDirectory() as directory:
         with tarfile.open(archive) as tar:
-            tar.extractall(directory, filter="data")
+            tar.extractall(directory)
         own = ["-c", "user.name=Developer", "-c", "user.email=dev@example.com"]
         for argv in (["init", "-qb", "main"], ["add", "-A"], ["commit", "-qm", "All"]):
             subprocess.run(["git", *own, *argv], cwd=directory, check=True)

@@ -342,6 +342,8 @@ def directory(path: str) -> Source:
         if not tree.is_dir():
             with tempfile.TemporaryDirectory(dir=place) as temporary, tarfile.open(archive) as tar:
                 unpacked = Path(temporary) / "tree"
-                tar.extractall(unpacked, filter="tar")
+                # Debian 12's Python 3.11.2 has no argument for it; the archive is our own.
+                tar.extraction_filter = getattr(tarfile, "tar_filter", None)
+                tar.extractall(unpacked)
                 unpacked.rename(tree)
     return Source("path", commit, archive, tree)
