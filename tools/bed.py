@@ -95,6 +95,17 @@ def facts(name: str) -> dict[str, Any]:
     }
 
 
+def ansible_variables(made: dict[str, Any]) -> dict[str, Any]:
+    """How Ansible reaches a machine, from its facts."""
+    return {
+        "ansible_host": made["host"],
+        "ansible_port": made["port"],
+        "ansible_user": made["user"],
+        "ansible_ssh_private_key_file": made["key"],
+        "ansible_ssh_common_args": SSH_OPTIONS,
+    }
+
+
 def _boot(name: str) -> None:
     """Wait until systemd has started everything and the key opens the door."""
     container = _container(name)
@@ -207,11 +218,7 @@ def create() -> None:
         name = platform["name"]
         made = up(f"{scenario}-{name}", platform.get("image", name), name, platform.get("publish", ()), scenario)
         return name, {
-            "ansible_host": made["host"],
-            "ansible_port": made["port"],
-            "ansible_user": made["user"],
-            "ansible_ssh_private_key_file": made["key"],
-            "ansible_ssh_common_args": SSH_OPTIONS,
+            **ansible_variables(made),
             "ansible_python_interpreter": "/usr/bin/python3",
             "bed_address": made["address"],
             "bed_container": made["container"],

@@ -22,7 +22,10 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
-SSH = "-o UserKnownHostsFile=/dev/null -o StrictHostKeyChecking=no -o LogLevel=ERROR"
+sys.path.insert(0, str(ROOT / "tools"))
+
+import bed as tools_bed  # noqa: E402
+
 # A task whose beginning is waited for, and the seconds after it.
 POINTS = [
     ("Install the base packages", 3.0),
@@ -57,13 +60,6 @@ def inventories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
                 bed("up", name, "--image", "debian13", "--hostname", "shape", "--scenario", "interrupted")
             )
             site = {"name": "shape", "domains": ["shape.example.com"], "path": str(project / "plain")}
-            host = {
-                "ansible_host": made["host"],
-                "ansible_port": made["port"],
-                "ansible_user": made["user"],
-                "ansible_ssh_private_key_file": made["key"],
-                "ansible_ssh_common_args": SSH,
-            }
             variables = {
                 "django_sites": [site],
                 "webstack_master_key": "a-master-key-of-the-test-bed-that-nobody-else-has",
@@ -71,7 +67,9 @@ def inventories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
                 "os_swap_mb": 0,
             }
             found[name] = directory / f"{name}.yml"
-            found[name].write_text(yaml.safe_dump({"all": {"hosts": {"shape": host}, "vars": variables}}))
+            found[name].write_text(
+                yaml.safe_dump({"all": {"hosts": {"shape": tools_bed.ansible_variables(made)}, "vars": variables}})
+            )
         yield found
     finally:
         bed("down", *NAMES)

@@ -234,7 +234,7 @@ def environment(site: Site, values: Mapping[str, str]) -> dict[str, str]:
     if values["cache.url"]:
         env["REDIS_URL"] = values["cache.url"]
         # Libraries that read CACHE_URL know no unix://; without a host they take redis:// for a socket.
-        env["CACHE_URL"] = values["cache.url"].replace("unix://", "redis://")
+        env["CACHE_URL"] = re.sub(r"^unix:", "redis:", values["cache.url"])
     if values["broker.url"]:
         env["BROKER_URL"] = values["broker.url"]
         # Celery has a name of its own for the same socket.
