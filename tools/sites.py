@@ -29,9 +29,9 @@ HEADINGS = {
     "build": "Steps of a deployment",
     "shared": "Data, static and uploaded files",
     "database": "Database, cache and queue",
-    "workers": "Processes",
+    "app_server": "Processes",
     "health": "Health and releases",
-    "client_max_body_size": "Web server",
+    "web_server": "Web server",
 }
 KINDS = {"str": "text", "int": "number", "bool": "true or false", "map": "mapping", "dict": "mapping", "scalar": "text"}
 HEAD = """\
@@ -72,6 +72,8 @@ def kind(option: Option) -> str:
         return " \\| ".join(f"`{json.dumps(one) if isinstance(one, bool) else one}`" for one in option.choices)
     if option.kind == "any":
         return "text, true or false"
+    if option.kind == "map" and option.items is not None and option.items.kind == "process":
+        return "mapping of names"
     if option.kind == "list" and option.items is not None:
         inner = {"dict": "mappings", "command": "commands", "int": "numbers"}.get(option.items.kind, "texts")
         return f"list of {inner}"
@@ -95,7 +97,7 @@ def rows(key: str, option: Option) -> list[str]:
         found += rows(f"{key}.{name}", one)
     if option.items is not None:
         for name, one in option.items.keys.items():
-            found += rows(f"{key}[].{name}", one)
+            found += rows(f"{key}.<name>.{name}" if option.kind == "map" else f"{key}[].{name}", one)
     return found
 
 

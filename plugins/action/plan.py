@@ -13,7 +13,8 @@ from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.webstack.django.plugins.plugin_utils.plan import inspect, validate
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.build import for_host
-from ansible_collections.webstack.django.plugins.plugin_utils.plan.context import Site, World
+from ansible_collections.webstack.django.plugins.plugin_utils.plan.context import Site, World, broker
+from ansible_collections.webstack.django.plugins.plugin_utils.plan.parts import unwanted
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.schema import Error
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.topology import Host, tiers
 from ansible_collections.webstack.django.plugins.plugin_utils.secret import VARIABLE, SecretError, master_key
@@ -85,7 +86,6 @@ class ActionModule(ActionBase):
             errors += validate.server(host, {name: self._value(name, hostvars, host, errors) for name in _OF_A_SERVER})
         wrong = {error.site for error in errors}
         sound = [site for site in sites if site["name"] not in (None, *wrong) and site["state"] == "present"]
-        errors += validate.topology(groups, sound)
         try:
             self._master(variables)
         except SecretError as error:
@@ -98,6 +98,9 @@ class ActionModule(ActionBase):
             complete, problems = inspect.look(site)
             errors += problems
             looked.append(complete)
+        found_sites = [one for one in looked if one.given in sound]
+        errors += inspect.together(found_sites)
+        errors += validate.topology(groups, [{**one.given, "broker": broker(one)} for one in found_sites])
         self._fail(list(dict.fromkeys(errors)))
         return {"webstack_sites": [site.as_dict() for site in looked]}
 
@@ -154,7 +157,18 @@ class ActionModule(ActionBase):
         self._fail(validate.addresses(world))
         if name in world.tiers["app"]:
             self._fail(inspect.python_versions(world, hosts[name]))
-        return {"webstack_plan": for_host(name, world)}
+        absent = unwanted(
+            {key: self._value(key, hostvars, name, []) for key in hostvars[name] if key.endswith("_state")}
+        )
+        plan = for_host(name, world, absent)
+        self._fail(
+            [
+                Error("", f"{part}_state", f"is absent for {name}, and a site needs {part} there; remove the line")
+                for part in absent
+                if part in plan["parts"]
+            ]
+        )
+        return {"webstack_plan": plan}
 
 
 def _host_of(name: str, variables: Mapping[str, Any]) -> Host:

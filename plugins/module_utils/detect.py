@@ -11,11 +11,11 @@ from typing import Any
 
 from ansible_collections.webstack.django.plugins.module_utils.detect_dependencies import (
     dependencies,
-    procfile,
     read,
     requires_python,
     system_packages,
 )
+from ansible_collections.webstack.django.plugins.module_utils.detect_processes import celery, procfile
 from ansible_collections.webstack.django.plugins.module_utils.detect_settings import (
     constants,
     database_variables,
@@ -230,4 +230,5 @@ def detect(root: str, given: dict[str, Any]) -> dict[str, Any]:
         # Settings for development are not made for a server, wherever their database comes from.
         "database_variables": [] if _development(module) else database_variables(text),
         "processes": procfile(root, directory),
+        "celery": celery(project, _main(_walk(project)), text),
     }

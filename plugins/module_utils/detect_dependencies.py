@@ -1,6 +1,6 @@
 # Copyright: webstack.django maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a checkout says about its dependencies, its Python and its processes. Nothing of it is imported or run."""
+"""What a checkout says about its dependencies and its Python. Nothing of it is imported or run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _above(directory: str) -> list[str]:
     return found
 
 
-def _nearest(root: str, directory: str, name: str) -> str | None:
+def nearest(root: str, directory: str, name: str) -> str | None:
     """A file in a directory or the ones above it, up to the root of the checkout."""
     paths = (os.path.join(one, name) for one in _above(directory))
     return next((path for path in paths if os.path.isfile(os.path.join(root, path))), None)
@@ -46,18 +46,18 @@ REQUIREMENTS = (
 def dependencies(root: str, directory: str) -> tuple[str, str | None]:
     """The tool that installs the dependencies, and its file."""
     for tool, name in (("uv", "uv.lock"), ("poetry", "poetry.lock"), ("pipenv", "Pipfile.lock")):
-        path = _nearest(root, directory, name)
+        path = nearest(root, directory, name)
         if path:
             return tool, path
     for name in REQUIREMENTS:
-        path = _nearest(root, directory, name)
+        path = nearest(root, directory, name)
         if path:
             return "requirements", path
     for base in _above(directory):
         path = os.path.join(base, "pyproject.toml")
         if re.search(r"^\[(project|tool\.poetry)\]", read(root, path), re.M):
             return "project", path
-    path = _nearest(root, directory, "setup.py")
+    path = nearest(root, directory, "setup.py")
     return ("project", path) if path else ("none", None)
 
 
@@ -143,11 +143,3 @@ def _caret(text: str) -> str | None:
         elif one != "*":
             parts.append(one)
     return ",".join(parts) or None
-
-
-def procfile(root: str, directory: str) -> dict[str, str]:
-    """The processes of a Procfile."""
-    path = _nearest(root, directory, "Procfile")
-    lines = read(root, path).splitlines() if path else []
-    found = (re.fullmatch(r"([A-Za-z0-9_-]+):\s*(.+)", line.strip()) for line in lines)
-    return {match.group(1): match.group(2) for match in found if match}

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 import time
@@ -106,11 +107,18 @@ def _programs(inodes: set[str]) -> list[str]:
     return sorted(found)
 
 
-def ports(wanted: Mapping[int, Iterable[str]]) -> list[str]:
+def left(paths: Iterable[str], keep: Iterable[str]) -> list[str]:
+    """The paths (or what globs match) that are there, but for those to keep."""
+    kept = set(keep)
+    return [path for pattern in paths for path in sorted(glob.glob(pattern)) if path not in kept]
+
+
+def ports(wanted: Mapping[int, Iterable[str]], leaving: Iterable[str] = ()) -> list[str]:
     """Ports that another program holds than those that may.
 
     Args:
         wanted: for each TCP port the names of the programs that are to have it.
+        leaving: programs that hold it rightly until their successor starts.
     """
     tables = []
     for name in ("/proc/net/tcp", "/proc/net/tcp6"):
@@ -121,7 +129,7 @@ def ports(wanted: Mapping[int, Iterable[str]]) -> list[str]:
     problems = []
     for port, ours in wanted.items():
         holders = _programs(busy.get(port, set()))
-        others = [one for one in holders if one.split(" ")[0] not in ours]
+        others = [one for one in holders if one.split(" ")[0] not in {*ours, *leaving}]
         if others:
             problems.append(
                 f"port {port}, which {' or '.join(ours)} is to have, is taken by {', '.join(others)}; stop that program, or "

@@ -26,6 +26,31 @@ options:
         type: list
         elements: str
         required: true
+  retired:
+    description: What is not to be on this server any more.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: What is returned in RV(leftovers) if it is there.
+        type: str
+        required: true
+      paths:
+        description: Files or globs, of which one tells that it is there.
+        type: list
+        elements: str
+        required: true
+      keep:
+        description: Paths that tell nothing.
+        type: list
+        elements: str
+        default: []
+      programs:
+        description: Programs that may hold any of the ports if it is there.
+        type: list
+        elements: str
+        default: []
   free_mb:
     description: Free space in MB that is needed, by directory.
     type: dict
@@ -46,6 +71,8 @@ EXAMPLES = r"""
     ports:
       - {port: 80, programs: [nginx]}
       - {port: 443, programs: [nginx]}
+    retired:
+      - {name: apache, paths: [/etc/systemd/system/apache2.service.d/webstack.conf], programs: [apache2]}
   become: true
 """
 
@@ -53,6 +80,11 @@ RETURN = r"""
 problems:
   description: What is in the way.
   returned: failure
+  type: list
+  elements: str
+leftovers:
+  description: The names in O(retired) of which something is there.
+  returned: success
   type: list
   elements: str
 """
@@ -84,6 +116,17 @@ def main():
                     "programs": {"type": "list", "elements": "str", "required": True},
                 },
             },
+            "retired": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "paths": {"type": "list", "elements": "str", "required": True},
+                    "keep": {"type": "list", "elements": "str", "default": []},
+                    "programs": {"type": "list", "elements": "str", "default": []},
+                },
+            },
             "free_mb": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,
@@ -94,13 +137,15 @@ def main():
     problems += preflight.clock(time.time())
     thresholds = {**preflight.FREE_MB, **{path: int(mb) for path, mb in module.params["free_mb"].items()}}
     problems += preflight.disks(thresholds)
-    problems += preflight.ports({one["port"]: one["programs"] for one in module.params["ports"]})
+    found = [one for one in module.params["retired"] if preflight.left(one["paths"], one["keep"])]
+    ours = [program for one in found for program in one["programs"]]
+    problems += preflight.ports({one["port"]: one["programs"] for one in module.params["ports"]}, ours)
     if problems:
         lines = "\n".join(f"  - {problem}" for problem in problems)
         module.fail_json(
             msg=f"this server cannot be converged as it is; nothing was changed:\n{lines}", problems=problems
         )
-    module.exit_json(changed=False)
+    module.exit_json(changed=False, leftovers=[one["name"] for one in found])
 
 
 if __name__ == "__main__":

@@ -71,14 +71,21 @@ _SECONDS = st.integers(1, 86400)
 _SMALL = st.fixed_dictionaries(
     {},
     optional={
-        "cache": st.sampled_from(["redis", "none"]),
-        "broker": st.sampled_from(["redis", "none"]),
+        "cache": st.sampled_from(["redis", "memcached", "none"]),
+        "broker": st.sampled_from(["auto", "redis", "none", f"amqp://me:{USERS_SECRET}@mq.example.com/x"]),
+        "app_server": st.sampled_from(["gunicorn", "uwsgi"]),
+        "process_manager": st.sampled_from(["systemd", "supervisord"]),
+        "processes": st.sampled_from(
+            [{}, {"clock": "python clock.py"}, {"a": {"run": "x", "stop_timeout": 9}, "b": None}]
+        ),
+        "schedules": st.sampled_from([[], [{"name": "night", "calendar": "daily", "run": "python manage.py x"}]]),
         "database": st.one_of(
-            st.sampled_from(["postgresql", "none"]),
+            st.sampled_from(["postgresql", "mariadb", "sqlite", "none"]),
             st.fixed_dictionaries(
                 {},
                 optional={
                     "engine": st.sampled_from(["postgresql", "none"]),
+                    "switch_from": st.sampled_from([None, "sqlite"]),
                     "over": st.sampled_from(["socket", "tcp"]),
                     "extensions": st.lists(st.sampled_from(["pg_trgm", "unaccent"]), unique=True),
                     "password_version": st.integers(1, 9),
@@ -122,6 +129,7 @@ _NAMES = st.lists(st.from_regex(r"[a-z][a-z0-9_-]{0,10}", fullmatch=True), min_s
 def sites(draw: st.DrawFn) -> list[dict[str, Any]]:
     """Valid ``django_sites``."""
     found = []
+    web = draw(st.sampled_from([{}, {"web_server": "apache"}]))
     for number, name in enumerate(draw(_NAMES)):
         assume(name not in validate.RESERVED and name not in validate.RESERVED_DATABASES and not name.startswith("pg_"))
         host = f"s{number}.example.com"
@@ -134,7 +142,7 @@ def sites(draw: st.DrawFn) -> list[dict[str, Any]]:
                 [{"path": "/nowhere"}, {"repo": "https://me:hunter2-hunter2@git.example.com/x.git", "version": "v1.0"}]
             )
         )
-        found.append({"name": name, "domains": domains, "redirect_domains": redirect, **source, **draw(_SMALL)})
+        found.append({"name": name, "domains": domains, "redirect_domains": redirect, **source, **web, **draw(_SMALL)})
     return found
 
 

@@ -112,12 +112,13 @@ def test_five_servers() -> None:
         ("b", "10.0.0.3/32"),
         ("b", "10.0.0.4/32"),
     ]
-    nginx = ["nginx"]
+    nginx, redis = ["nginx"], ["redis-server", "valkey-server"]
+    app = ["systemd", "gunicorn", "uwsgi", "supervisord", "sleep"]
     assert {name: {one["port"]: one["programs"] for one in plan["ports"]} for name, plan in plans.items()} == {
         "h1": {5432: ["postgres"]},
-        "h2": {6379: ["redis-server"], 6380: ["redis-server"], 6381: ["redis-server"]},
-        "h3": {8001: ["systemd", "gunicorn"], 8002: ["systemd", "gunicorn"]},
-        "h4": {8001: ["systemd", "gunicorn"], 8002: ["systemd", "gunicorn"]},
+        "h2": {6379: redis, 6380: redis, 6381: redis},
+        "h3": {8001: app, 8002: app},
+        "h4": {8001: app, 8002: app},
         "h5": {80: nginx, 443: nginx},
     }
     assert [(one["name"], one["port"]) for one in plans["h2"]["redis_instances"]] == [
@@ -233,6 +234,7 @@ def test_static_and_uploaded_files_are_apart(static: Any, media: Any, expected: 
 def test_an_absent_site_is_nowhere_else() -> None:
     plan = worlds.servers().plans(worlds.valid(worlds.site("a", state="absent"), worlds.site("b")))["h1"]
     assert plan["django_app_sites"][0] == {"name": "a", "state": "absent"}
-    for key in ("systemd_processes", "nginx_sites", "gunicorn_instances", "postgresql_databases", "redis_instances"):
+    for key in ("systemd_processes", "nginx_sites", "postgresql_databases", "redis_instances"):
         assert len(plan[key]) == 1
+    assert [one["state"] for one in plan["gunicorn_instances"]] == ["absent", "present"]
     assert [one["name"] for one in plan["os_system_users"]] == ["b"]

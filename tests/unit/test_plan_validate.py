@@ -86,8 +86,34 @@ CASES: list[tuple[dict[str, Any], str]] = [
     ({"migrate": "yes"}, "site blog: migrate: must be true or false, not the text 'yes'"),
     ({"migrate": 1}, "site blog: migrate: must be true or false, not the number 1"),
     ({"keep_releases": True}, "site blog: keep_releases: must be a whole number, not the truth value true"),
-    ({"cache": "memcached"}, "site blog: cache: 'memcached' is not one of redis, none"),
-    ({"database": "sqlite"}, "site blog: database.engine: 'sqlite' is not one of postgresql, none"),
+    ({"cache": "varnish"}, "site blog: cache: 'varnish' is not one of redis, memcached, none"),
+    ({"database": "oracle"}, "site blog: database.engine: 'oracle' is not one of postgresql, mariadb, mysql, sqlite, none"),
+    (
+        {"database": {"engine": "mariadb", "switch_from": "mysql"}},
+        "site blog: database.switch_from: is the engine itself (mariadb); remove the line",
+    ),
+    (
+        {"database": {"engine": "sqlite", "extensions": ["hstore"]}},
+        "site blog: database.extensions: belong to postgresql; sqlite has none, remove the line",
+    ),
+    ({"database": {"engine": "mariadb", "name": "mysql"}}, "site blog: database.name: 'mysql' belongs to MariaDB itself; choose another name"),
+    ({"broker": "rabbit"}, "site blog: broker: is not one of auto, redis and none, nor a URL like 'amqp://user:password@host/vhost'"),
+    ({"web_server": "lighttpd"}, "site blog: web_server: 'lighttpd' is not one of nginx, apache"),
+    ({"webserver": "apache"}, "site blog: webserver: unknown key; did you mean 'web_server'?"),
+    ({"process_manager": "supervisor"}, "site blog: process_manager: 'supervisor' is not one of systemd, supervisord"),
+    ({"processes": {"web": "gunicorn"}}, "site blog: processes.web: is the application server itself; see app_server, workers and timeout"),
+    ({"processes": {"Worker!": "x"}}, "site blog: processes.Worker!: is not a name of a process; use lower-case letters, digits, '-' and '_', and quotes around on, off, yes and no"),
+    ({"processes": {"worker": 3}}, "site blog: processes.worker: must be a command line, a mapping with run, or false, not the number 3"),
+    ({"processes": {"worker": {}}}, "site blog: processes.worker.run: is missing; it is required"),
+    ({"processes": ["worker"]}, "site blog: processes: must be a mapping, not the list"),
+    (
+        {"schedules": [{"name": "night", "calendar": "never!", "run": "x"}]},
+        "site blog: schedules[0].calendar: 'never!' is not a time like 'daily' or 'Mon..Fri 03:30'",
+    ),
+    (
+        {"processes": {"night": "x"}, "schedules": [{"name": "night", "calendar": "daily", "run": "x"}]},
+        "site blog: schedules[0].name: 'night' is there already; give it a name of its own",
+    ),
     ({"database": 5}, "site blog: database: must be a mapping, not the number 5"),
     ({"database": {"name": "postgres"}}, "site blog: database.name: 'postgres' means something to PostgreSQL itself; choose another name"),
     ({"database": {"name": "pg_x"}}, "site blog: database.name: 'pg_x' means something to PostgreSQL itself; choose another name"),
@@ -188,6 +214,7 @@ WRONG: dict[str, list[Any]] = {
     "dict": [5, [], True],
     "map": ["x", 5, []],
     "command": [5, [], True, {"dir": "x"}, {"run": 5}],
+    "process": [5, [], True, {"hosts": "x"}, {"run": 5}],
     "any": [5, [], {}, ""],
 }
 # A site with something in every list and mapping, so that all keys can be reached.
@@ -206,6 +233,8 @@ FULL: dict[str, Any] = {
     "static": {},
     "media": {},
     "database": {"extensions": ["x"]},
+    "processes": {"clock": {"run": "python clock.py"}},
+    "schedules": [{"name": "night", "calendar": "03:30", "run": "python manage.py clearsessions"}],
     "health": {"status": [200]},
 }  # fmt: skip
 
@@ -224,7 +253,7 @@ def places(
         elif option.items is not None and below:
             first = 0 if option.kind == "list" else next(iter(below))
             found.append(((*here, first), option.items))
-            if option.items.kind == "dict":
+            if option.items.kind in ("dict", "process"):
                 found += places(option.items.keys, below[first], (*here, first))
     return found
 

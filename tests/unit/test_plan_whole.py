@@ -11,25 +11,33 @@ from urllib.parse import urlsplit
 
 import plan_worlds as worlds
 from ansible_collections.webstack.django.plugins.filter.mask import mask
+from ansible_collections.webstack.django.plugins.plugin_utils.plan import inspect, validate
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.context import Site
 from ansible_collections.webstack.django.plugins.plugin_utils.secret import derive
-from hypothesis import example, given
+from hypothesis import assume, example, given
 
 Plans = dict[str, dict[str, Any]]
 ONE = [worlds.site(broker="redis")]
 SHARED = {"database": ["h1"], "cache": ["h1"], "app": ["h1", "h2"], "web": ["h1"]}
 
 
+def processes_of(plan: dict[str, Any]) -> list[dict[str, Any]]:
+    """All processes of a server, whoever runs them."""
+    found: list[dict[str, Any]] = plan["systemd_processes"] + plan["supervisord_processes"]
+    return found
+
+
 def listening(plan: dict[str, Any]) -> set[str]:
     """Sockets and addresses that the processes of a server listen on."""
-    sockets = [one["socket"] for one in plan["systemd_processes"]]
+    sockets = [one["socket"] for one in processes_of(plan) if one["socket"]]
     return {one.get("path") or one["address"] for one in sockets}
 
 
 def check_web(plans: Plans, apps: list[str]) -> None:
     for name, plan in plans.items():
         domains: list[str] = []
-        for site in plan["nginx_sites"]:
+        assert not (plan["nginx_sites"] and plan["apache_sites"])
+        for site in plan["nginx_sites"] + plan["apache_sites"]:
             domains += site["domains"] + site["redirect_domains"]
             assert len(site["upstream"]) == len(apps)
             for one in site["upstream"]:
@@ -38,7 +46,8 @@ def check_web(plans: Plans, apps: list[str]) -> None:
                 else:
                     assert any(one["address"] in listening(plans[app]) for app in apps), name
             assert len({one["url"] for one in site["static"]}) == 2
-            assert site["timeout"] > plan_of(plans, "gunicorn_instances", site["name"])["timeout"]
+            server = "uwsgi" if site["protocol"] == "uwsgi" else "gunicorn"
+            assert site["timeout"] > plan_of(plans, f"{server}_instances", site["name"])["timeout"]
         assert len(domains) == len(set(domains))
 
 
@@ -50,8 +59,14 @@ def check_database(plans: Plans, servers: worlds.Servers, name: str, site: dict[
     base = site["database"]
     if base is None:
         return
+    if base["engine"] == "sqlite3":
+        assert base["name"].startswith(f"/srv/{site['name']}/shared/database/")
+        return
     (holder,) = (one for one, plan in plans.items() if "database" in plan["tiers"])
     plan = plans[holder]
+    if base["engine"] == "mysql":
+        check_mariadb(plan, servers.hosts[name].address, base, holder == name)
+        return
     assert {"name": base["user"], "password": base["password"], "state": "present"} in plan["postgresql_roles"]
     assert [one["owner"] for one in plan["postgresql_databases"] if one["name"] == base["name"]] == [base["user"]]
     if base["host"] in ("/run/postgresql", "127.0.0.1"):
@@ -69,11 +84,33 @@ def check_database(plans: Plans, servers: worlds.Servers, name: str, site: dict[
     assert urlsplit(base["url"]).password == base["password"]
 
 
+def check_mariadb(plan: dict[str, Any], address: str, base: dict[str, Any], local: bool) -> None:
+    assert {"name": base["name"], "state": "present"} in plan["mariadb_databases"]
+    host = {"localhost": "localhost", "127.0.0.1": "127.0.0.1"}.get(base["host"], address)
+    (user,) = (one for one in plan["mariadb_users"] if (one["name"], one["host"]) == (base["user"], host))
+    assert user["databases"] == [base["name"]]
+    assert (user["auth"] == "socket") == (base["host"] == "localhost")
+    assert (user["password"] or "") == base["password"]
+    assert user["tls"] is not local
+    assert local or base["sslmode"] == "require"
+
+
 def check_redis(plans: Plans, servers: worlds.Servers, name: str, site: dict[str, Any], purpose: str) -> None:
     found = site["cache" if purpose == "cache" else "broker"]
     if found is None:
         return
     url = urlsplit(found["url"])
+    if url.scheme == "amqp":
+        return
+    if url.scheme == "memcached":
+        instance = plan_of(plans, "memcached_instances", f"{site['name']}-cache")
+        if url.path:
+            assert url.path == f"/run/memcached-{site['name']}-cache/memcached.sock"
+            assert instance["group"] == site["group"]
+        else:
+            assert (url.hostname in instance["bind"], url.port) == (True, instance["port"])
+            assert servers.hosts[name].address in instance["allow"]
+        return
     (holder,) = (one for one, plan in plans.items() if plan["redis_instances"])
     instance = plan_of(plans, "redis_instances", f"{site['name']}-{purpose}")
     assert url.password == instance["password"]
@@ -92,13 +129,18 @@ def check_server(plan: dict[str, Any], memory: int) -> None:
     ports = [one["port"] for one in plan["redis_instances"] if one["port"]]
     ports += [int(one.rpartition(":")[2]) for one in listening(plan) if not one.startswith("/")]
     assert len(ports) == len(set(ports))
-    assert len(listening(plan)) == len(plan["systemd_processes"])
-    used = plan.get("postgresql_memory_mb", 0) + sum(one["memory_mb"] for one in plan["redis_instances"])
+    assert len(listening(plan)) == len([one for one in processes_of(plan) if one["socket"]])
+    caches = plan["redis_instances"] + plan["memcached_instances"]
+    used = (
+        plan.get("postgresql_memory_mb", 0) + plan.get("mariadb_memory_mb", 0) + sum(one["memory_mb"] for one in caches)
+    )
     assert used < memory
     users = {one["name"] for one in plan["os_system_users"]}
-    for process in plan["systemd_processes"]:
+    lines = {one["name"]: one["processes"] for one in plan["django_app_sites"] if one["state"] == "present"}
+    for process in processes_of(plan):
         assert process["user"] in users
-        assert process["command"][2] in {one["config_file"] for one in plan["gunicorn_instances"]}
+        (command,) = process["command"]
+        assert lines[process["user"]][command.removeprefix(f"/srv/{process['user']}/current/run/")]
     for site in plan["django_app_sites"]:
         if site["state"] == "present":
             assert (site["health"]["socket"] or site["health"]["address"]) in listening(plan)
@@ -121,7 +163,10 @@ def together(plans: Plans, servers: worlds.Servers, sites: list[Site]) -> None:
     apps = [name for name, plan in plans.items() if "app" in plan["tiers"]]
     webs = [name for name, plan in plans.items() if "web" in plan["tiers"]]
     live = [site for site in sites if site.present]
-    assert all(len(plans[app]["systemd_processes"]) == len(live) for app in apps)
+    assert all(len(listening(plans[app])) == len(live) for app in apps)
+    for site in live:
+        runs = [one for app in apps for one in processes_of(plans[app]) if one["name"] == f"{site.name}-night"]
+        assert len(runs) == len(site.given["schedules"])
     check_web(plans, apps)
     for name in apps:
         plan = plans[name]
@@ -132,6 +177,8 @@ def together(plans: Plans, servers: worlds.Servers, sites: list[Site]) -> None:
                 check_redis(plans, servers, name, site, "cache")
                 check_redis(plans, servers, name, site, "broker")
         for one in plan["gunicorn_instances"]:
+            if one["state"] == "absent":
+                continue
             trusted = set(filter(None, one["settings"].get("forwarded_allow_ips", "").split(",")))
             remote = webs != [name]
             assert trusted == ({servers.hosts[web].address for web in webs} if remote else set())
@@ -153,6 +200,10 @@ def together(plans: Plans, servers: worlds.Servers, sites: list[Site]) -> None:
 @example(ONE, worlds.servers({"app": ["h1", "h2"], "web": ["h1", "h3"]}, 4))
 def test_the_plan_fits_together(raw: list[dict[str, Any]], servers: worlds.Servers) -> None:
     sites = worlds.valid(*raw)
+    apps = [site.given for site in sites if site.present]
+    assume(
+        validate.topology(servers.groups, apps) == [] and inspect.together([one for one in sites if one.present]) == []
+    )
     plans = servers.plans(sites)
     text = json.dumps(plans, sort_keys=True)
     again = [Site.from_dict(json.loads(json.dumps(site.as_dict()))) for site in worlds.valid(*raw)]

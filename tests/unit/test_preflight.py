@@ -135,3 +135,22 @@ def test_a_port_taken_by_another_program_names_it(family: int, address: str) -> 
         assert preflight.ports({port: ["nginx", name]}) == []
         program.communicate(b"\n")
     assert preflight.ports({port: ["nginx"]}) == []
+
+
+def test_what_is_not_chosen_any_more_is_found(tmp_path: Path) -> None:
+    for name in ("redis-a.conf", "redis-b.conf"):
+        (tmp_path / name).write_text("")
+    pattern, kept = f"{tmp_path}/redis-*.conf", f"{tmp_path}/redis-a.conf"
+    assert preflight.left([pattern], [kept]) == [f"{tmp_path}/redis-b.conf"]
+    assert preflight.left([pattern], [kept, f"{tmp_path}/redis-b.conf"]) == []
+    assert preflight.left([f"{tmp_path}/nothing"], []) == []
+
+
+def test_what_is_leaving_may_hold_its_ports_until_then() -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        port = server.getsockname()[1]
+        name = Path("/proc/self/comm").read_text().strip()
+        assert preflight.ports({port: ["nginx"]}, leaving=[name]) == []
+        assert len(preflight.ports({port: ["nginx"]}, leaving=["other"])) == 1

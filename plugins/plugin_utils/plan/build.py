@@ -4,25 +4,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.webstack.django.plugins.plugin_utils.plan import placeholders
+from ansible_collections.webstack.django.plugins.plugin_utils.plan import placeholders, processes, stores
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.context import (
-    REDIS_PORT,
     Site,
     World,
     allowed_hosts,
+    cache_url,
     caches,
     database,
-    endpoint,
     environment,
+    interface,
     media_url,
     overlay,
     packages,
     placeholder_values,
-    redis_url,
+    queue_url,
     release_id,
     resolved_files,
     seen,
@@ -30,20 +30,8 @@ from ansible_collections.webstack.django.plugins.plugin_utils.plan.context impor
     trusted_origins,
 )
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.domains import is_address
-from ansible_collections.webstack.django.plugins.plugin_utils.plan.topology import Host, budget, workers
-
-APP_PORT = 8001  # of the first site, where the web servers are other machines
-WEB_GROUP = "www-data"
-SOCKETS = "/run/webstack"
-GRACE = 30  # seconds that requests under way get when a web process is stopped
-
-
-def _app_socket(site: Site, world: World, host: Host) -> dict[str, Any]:
-    """Where the web process listens: a unix socket, or TCP where a web server is another machine."""
-    if not world.others("web", host.name):
-        return {"path": f"{SOCKETS}/{site.name}/web.sock", "user": site.name, "group": WEB_GROUP, "mode": "0660"}
-    number = [one.name for one in world.live].index(site.name)
-    return {"address": endpoint(host.address, APP_PORT + number)}
+from ansible_collections.webstack.django.plugins.plugin_utils.plan.parts import chosen, retired, web_server
+from ansible_collections.webstack.django.plugins.plugin_utils.plan.topology import Host, budget
 
 
 def _dependencies(site: Site) -> dict[str, Any]:
@@ -54,14 +42,13 @@ def _dependencies(site: Site) -> dict[str, Any]:
     if tool == "auto":
         tool = _tool_of(given["file"]) if given["file"] else found.get("tool", "none")
     directory = str(Path(file).parent) if file else str(seen(site, "project_dir", ""))
-    add = ["gunicorn>=23,<26", *given["add"]]
     return {
         "tool": tool,
         "file": file,
         "directory": "" if directory == "." else directory,
         "groups": given["groups"],
         "extras": given["extras"],
-        "add": add,
+        "add": given["add"],
     }
 
 
@@ -77,7 +64,7 @@ def app_site(site: Site, world: World, host: Host) -> dict[str, Any]:
     given = site.given
     values = placeholder_values(site, world, host)
     first = world.tiers["app"][0]
-    socket = _app_socket(site, world, host)
+    socket = processes.app_socket(site, world, host)
     status = given["health"]["status"]
     return {
         "name": site.name,
@@ -97,7 +84,11 @@ def app_site(site: Site, world: World, host: Host) -> dict[str, Any]:
         "release_id": release_id(site),
         "project_dir": str(seen(site, "project_dir", "")),
         "settings": seen(site, "settings"),
-        "wsgi": _application(str(seen(site, "wsgi"))),
+        "wsgi": _application(seen(site, "wsgi")),
+        "asgi": _application(seen(site, "asgi")),
+        "interface": interface(site),
+        "app_server": given["app_server"],
+        "processes": processes.lines(site),
         "manage": seen(site, "manage"),
         "settings_overlay": overlay(site),
         "python": given["python"],
@@ -106,7 +97,7 @@ def app_site(site: Site, world: World, host: Host) -> dict[str, Any]:
         "env": environment(site, values),
         "files": resolved_files(site, values),
         "build": given["build"],
-        "commands": given["commands"],
+        "commands": _commands(site),
         "collectstatic": given["collectstatic"],
         "migrate": bool(given["migrate"]) and host.name == first,
         "order": given["order"],
@@ -118,13 +109,13 @@ def app_site(site: Site, world: World, host: Host) -> dict[str, Any]:
         },
         "media": {"url": values["media.url"], "root": values["media.root"]},
         "database": database(site, world, host),
-        "cache": _url(redis_url(site, "cache", world, host)),
-        "broker": _url(redis_url(site, "broker", world, host)),
+        "cache": _url(cache_url(site, world, host)),
+        "broker": _url(queue_url(site, world, host)),
         "domains": given["domains"],
         "allowed_hosts": allowed_hosts(site),
         "trusted_origins": trusted_origins(site),
         "secret_key": values["secret_key"],
-        "activate": [["systemctl", "restart", f"{site.name}-web.service"]],
+        "activate": processes.activate(site, world, host),
         "health": {
             "socket": socket.get("path"),
             "address": socket.get("address"),
@@ -141,71 +132,23 @@ def _url(url: str | None) -> dict[str, str] | None:
     return {"url": url} if url else None
 
 
-def _application(name: str) -> str:
-    return name if ":" in name else f"{name}:application"
+def _application(name: str | None) -> str | None:
+    return name if not name or ":" in name else f"{name}:application"
 
 
-def _writable(site: Site, values: Mapping[str, str]) -> list[str]:
-    """What the processes may write to: the rest of the server is read-only to them."""
-    shared = values["site.shared"]
-    wanted = [values["media.root"], *(placeholders.fill(one, values) for one in site.given["directories"])]
-    absolute = [one if one.startswith("/") else f"{values['site.root']}/current/code/{one}" for one in wanted]
-    return [shared, *dict.fromkeys(one for one in absolute if not one.startswith(f"{shared}/"))]
+def _commands(site: Site) -> dict[str, Any]:
+    """The user's commands, and what the Procfile wants done on each release."""
+    given: dict[str, Any] = site.given["commands"]
+    line = processes.release_command(site)
+    return {**given, "after_migrate": [*given["after_migrate"], {"run": line, "dir": ""}]} if line else given
 
 
-def processes(site: Site, world: World, host: Host) -> list[dict[str, Any]]:
-    """The processes of a site, for whichever process manager runs them."""
-    root, settings = f"/srv/{site.name}", f"/etc/webstack/{site.name}"
-    return [
-        {
-            "name": f"{site.name}-web",
-            "description": f"{site.name}: web",
-            "command": [f"{root}/current/venv/bin/gunicorn", "-c", f"{settings}/gunicorn.conf.py"],
-            "user": site.name,
-            "group": site.name,
-            "working_directory": f"{root}/current/project",
-            "environment": {},
-            "environment_files": [f"{settings}/env", f"{root}/current/env"],
-            "socket": _app_socket(site, world, host),
-            "type": "notify",
-            "reload_signal": None,
-            "stop_signal": "TERM",
-            "stop_timeout": GRACE + 15,
-            "memory_max_mb": site.given["memory_max_mb"],
-            "read_write_paths": _writable(site, placeholder_values(site, world, host)),
-            "run_if": f"{root}/current/release.json",
-            "restart_on": [f"{settings}/gunicorn.conf.py", f"{settings}/env", f"{root}/current"],
-            "state": "present",
-        }
-    ]
-
-
-def gunicorn(site: Site, world: World, host: Host, share_mb: int) -> dict[str, Any]:
-    """An item of ``gunicorn_instances``."""
-    others = world.others("web", host.name)
-    # A web server on this machine reaches a TCP port from this machine's own address.
-    local = [host] if others and host.name in world.tiers["web"] else []
-    proxies = [web.address for web in [*local, *others]]
-    return {
-        "name": site.name,
-        "config_file": f"/etc/webstack/{site.name}/gunicorn.conf.py",
-        "group": site.name,
-        "release_file": f"/srv/{site.name}/current/release.json",
-        "workers": site.given["workers"] or workers(host.cpus, share_mb),
-        "threads": site.given["threads"],
-        "timeout": site.given["timeout"],
-        "graceful_timeout": GRACE,
-        "settings": {"forwarded_allow_ips": ",".join(proxies)} if proxies else {},
-        "state": "present",
-    }
-
-
-def nginx_site(site: Site, world: World, host: Host) -> dict[str, Any]:
-    """An item of ``nginx_sites``."""
+def vhost(site: Site, world: World, host: Host) -> dict[str, Any]:
+    """An item of ``nginx_sites`` or ``apache_sites``."""
     name = site.name
     upstream = []
     for app in world.tiers["app"]:
-        socket = _app_socket(site, world, world.hosts[app])
+        socket = processes.app_socket(site, world, world.hosts[app])
         upstream.append({"socket": socket["path"]} if "path" in socket else {"address": socket["address"]})
     media = site.given["media"]["root"] or f"/srv/{name}/shared/media"
     return {
@@ -214,7 +157,7 @@ def nginx_site(site: Site, world: World, host: Host) -> dict[str, Any]:
         "domains": site.given["domains"],
         "redirect_domains": site.given["redirect_domains"],
         "upstream": upstream,
-        "protocol": "http",
+        "protocol": "uwsgi" if site.given["app_server"] == "uwsgi" else "http",
         "static": [
             {"url": static_url(site), "root": f"/srv/{name}/public", "hashed": True},
             {"url": media_url(site), "alias": media, "hashed": False},
@@ -231,106 +174,108 @@ def nginx_site(site: Site, world: World, host: Host) -> dict[str, Any]:
     }
 
 
-def _postgresql(world: World, host: Host, memory: int) -> dict[str, Any]:
-    sites = [(site, base) for site in world.live if (base := database(site, world, host))]
-    remote = world.others("app", host.name)
-    return {
-        "postgresql_memory_mb": memory,
-        "postgresql_listen_addresses": ["localhost", host.address] if remote and sites else [],
-        "postgresql_roles": [
-            {"name": site.name, "password": base["password"], "state": "present"} for site, base in sites
-        ],
-        "postgresql_databases": [
-            {
-                "name": base["name"],
-                "owner": site.name,
-                "extensions": site.given["database"]["extensions"],
-                "state": "present",
-            }
-            for site, base in sites
-        ],
-        "postgresql_hba": [
-            {
-                "type": "hostssl",
-                "database": base["name"],
-                "user": site.name,
-                "address": f"{app.address}/{128 if ':' in app.address else 32}",
-                "method": "scram-sha-256",
-            }
-            for site, base in sites
-            for app in remote
-        ],
-    }
-
-
-def _redis(world: World, host: Host, memory: int) -> list[dict[str, Any]]:
-    wanted = caches(world)
-    remote = bool(world.others("app", host.name))
-    local = host.name in world.tiers["app"]
-    return [
-        {
-            "name": f"{site.name}-{purpose}",
-            "purpose": purpose,
-            "memory_mb": max(16, memory // len(wanted)),
-            "group": site.name if local else "redis",
-            "port": REDIS_PORT + number if remote else 0,
-            "bind": ["127.0.0.1", host.address] if remote else [],
-            "password": world.secret(f"{site.name}/{purpose}") if remote else None,
-            "tls": remote,
-            "state": "present",
-        }
-        for number, (site, purpose) in enumerate(wanted)
-    ]
-
-
 def _ports(plan: dict[str, Any]) -> list[dict[str, Any]]:
     """TCP ports of this server, and the programs that are to have them."""
     found: dict[int, list[str]] = {}
     if "web" in plan["tiers"]:
-        found.update({80: ["nginx"], 443: ["nginx"]})
+        found.update({port: ["apache2" if "apache" in plan["parts"] else "nginx"] for port in (80, 443)})
     if plan.get("postgresql_databases"):
         found[5432] = ["postgres"]
-    found.update({one["port"]: ["redis-server"] for one in plan["redis_instances"] if one["port"]})
-    for process in plan["systemd_processes"]:
+    if plan.get("mariadb_databases"):
+        found[3306] = ["mariadbd"]
+    found.update({one["port"]: ["redis-server", "valkey-server"] for one in plan["redis_instances"] if one["port"]})
+    found.update({one["port"]: ["memcached"] for one in plan["memcached_instances"] if one["port"]})
+    for process in plan["systemd_processes"] + plan["supervisord_processes"]:
         address = (process["socket"] or {}).get("address")
         if address:
-            found[int(address.rpartition(":")[2])] = ["systemd", "gunicorn"]
+            found[int(address.rpartition(":")[2])] = ["systemd", "gunicorn", "uwsgi", "supervisord", "sleep"]
     return [{"port": port, "programs": programs} for port, programs in found.items()]
 
 
-def for_host(name: str, world: World) -> dict[str, Any]:
-    """``webstack_plan`` of one server: the variables of every role that it runs."""
+def _application_server(world: World, host: Host, share: int) -> dict[str, Any]:
+    """The variables of an application server's roles."""
+    live = world.live
+    by_manager = {
+        name: [site for site in live if site.given["process_manager"] == name] for name in ("systemd", "supervisord")
+    }
+    of = {
+        name: [one for site in sites for one in processes.processes(site, world, host)]
+        for name, sites in by_manager.items()
+    }
+    instances = {
+        name: [
+            processes.instance(site, world, host, share // len(live))
+            if site.present and site.given["app_server"] == name
+            else {
+                "name": site.name,
+                "config_file": processes.config_file(site, name),
+                "group": site.name,
+                "state": "absent",
+            }
+            for site in world.sites
+        ]
+        for name in ("gunicorn", "uwsgi")
+    }
+    return {
+        "os_system_users": [{"name": site.name, "home": f"/srv/{site.name}", "state": "present"} for site in live],
+        "python_versions": sorted({site.given["python"] for site in live if site.given["python"]}),
+        "os_run_packages": sorted({one for site in live for one in packages(site)["run"]}),
+        "gunicorn_instances": instances["gunicorn"],
+        "uwsgi_instances": instances["uwsgi"],
+        "systemd_processes": of["systemd"],
+        "supervisord_processes": of["supervisord"],
+        "supervisord_replaces": [
+            f"{one['name']}.{kind}" for one in of["supervisord"] for kind in ("socket", "timer", "service")
+        ],
+        "django_app_sites": [app_site(site, world, host) for site in world.sites],
+        "django_app_static_hosts": [web.name for web in world.others("web", host.name)],
+    }
+
+
+def for_host(name: str, world: World, absent: Sequence[str] = ()) -> dict[str, Any]:
+    """``webstack_plan`` of one server: the variables of every role that it runs.
+
+    Args:
+        name: the server.
+        world: the sites and all servers.
+        absent: parts whose packages are to go as well, where they are not chosen.
+    """
     host = world.hosts[name]
     served = [tier for tier, members in world.tiers.items() if name in members]
-    share = budget(host.memory_mb, served)
-    live = world.live
+    parts = chosen(world, served)
+    engines = [one for one in ("postgresql", "mariadb") if one in parts]
+    instances = [*caches(world), *caches(world, "memcached")] if "cache" in served else []
+    used = [tier for tier in served if (tier != "database" or engines) and (tier != "cache" or instances)]
+    share = budget(host.memory_mb, used)
     plan: dict[str, Any] = {
         "tiers": served,
+        "parts": parts,
         "os_system_users": [],
         "python_versions": [],
         "os_run_packages": [],
         "gunicorn_instances": [],
+        "uwsgi_instances": [],
         "systemd_processes": [],
+        "supervisord_processes": [],
+        "supervisord_replaces": [],
         "django_app_sites": [],
         "django_app_static_hosts": [],
         "nginx_sites": [],
+        "apache_sites": [],
         "redis_instances": [],
+        "memcached_instances": [],
     }
     if "app" in served:
-        plan["os_system_users"] = [
-            {"name": site.name, "home": f"/srv/{site.name}", "state": "present"} for site in live
-        ]
-        plan["python_versions"] = sorted({site.given["python"] for site in live if site.given["python"]})
-        plan["os_run_packages"] = sorted({one for site in live for one in packages(site)["run"]})
-        plan["gunicorn_instances"] = [gunicorn(site, world, host, share.app // len(live)) for site in live]
-        plan["systemd_processes"] = [one for site in live for one in processes(site, world, host)]
-        plan["django_app_sites"] = [app_site(site, world, host) for site in world.sites]
-        plan["django_app_static_hosts"] = [web.name for web in world.others("web", name)]
+        plan.update(_application_server(world, host, share.app))
     if "web" in served:
-        plan["nginx_sites"] = [nginx_site(site, world, host) for site in live]
-    if "database" in served:
-        plan.update(_postgresql(world, host, share.postgresql))
-    if "cache" in served:
-        plan["redis_instances"] = _redis(world, host, share.redis)
+        plan[f"{web_server(world)}_sites"] = [vhost(site, world, host) for site in world.live]
+    if "postgresql" in parts:
+        plan.update(stores.postgresql(world, host, share.database // len(engines)))
+    if "mariadb" in parts:
+        plan.update(stores.mariadb(world, host, share.database // len(engines)))
+    if instances:
+        plan["redis_instances"] = stores.redis(world, host, share.cache // len(instances))
+        plan["memcached_instances"] = stores.memcached(world, host, share.cache // len(instances))
     plan["ports"] = _ports(plan)
+    plan["retired"] = retired(world, plan, absent)
     return plan

@@ -9,6 +9,7 @@ import re
 from typing import Any
 
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.schema import (
+    PROCESS_NAME,
     Error,
     Option,
     kind_of,
@@ -92,6 +93,8 @@ def _complete_map(option: Option, value: Any, site: str, key: str, errors: list[
     if not isinstance(value, dict) or option.items is None:
         errors.append(Error(site, key, _wrong_type(option, value, key)))
         return {}
+    if option.items.kind == "process":
+        return _complete_processes(option.items, value, site, key, errors)
     result: dict[str, Any] = {}
     for name, one in value.items():
         if not isinstance(name, str) or not _VARIABLE.fullmatch(name):
@@ -109,6 +112,8 @@ def _complete_map(option: Option, value: Any, site: str, key: str, errors: list[
 def _complete_scalar(option: Option, value: Any, site: str, key: str, errors: list[Error]) -> Any:
     if option.kind == "command":
         return _complete_command(value, site, key, errors)
+    if option.kind == "process":
+        return _complete_process(option, value, site, key, errors)
     if option.kind == "scalar":
         if isinstance(value, bool):
             value = "True" if value else "False"
@@ -162,3 +167,30 @@ def _complete_command(value: Any, site: str, key: str, errors: list[Error]) -> d
         "dir": Option("str", "Directory in the checkout.", "", check=relative),
     }
     return _complete_dict(keys, value, site, key, errors)
+
+
+def _complete_processes(
+    item: Option, value: dict[Any, Any], site: str, key: str, errors: list[Error]
+) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for name, one in value.items():
+        if not isinstance(name, str) or not PROCESS_NAME.fullmatch(name):
+            text = "is not a name of a process; use lower-case letters, digits, '-' and '_', and quotes around on, off, yes and no"
+            errors.append(Error(site, f"{key}.{name}", text))
+        elif name == "web":
+            errors.append(
+                Error(site, f"{key}.web", "is the application server itself; see app_server, workers and timeout")
+            )
+        else:
+            result[str(name)] = complete(item, one, site, f"{key}.{name}", errors) if one not in (None, False) else None
+    return result
+
+
+def _complete_process(option: Option, value: Any, site: str, key: str, errors: list[Error]) -> dict[str, Any] | None:
+    if isinstance(value, str):
+        value = {"run": value}
+    elif not isinstance(value, dict):
+        text = f"must be a command line, a mapping with run, or false, not {kind_of(value)} {shown(value)}"
+        errors.append(Error(site, key, text))
+        return None
+    return _complete_dict(option.keys, value, site, key, errors)

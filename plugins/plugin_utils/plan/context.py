@@ -13,11 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.webstack.django.plugins.plugin_utils.plan import placeholders
+from ansible_collections.webstack.django.plugins.plugin_utils.plan.schema import ENGINES
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.topology import Host
 from ansible_collections.webstack.django.plugins.plugin_utils.secret import derive
 
 BUILD = 1  # raise it when the same inputs give another release (a new settings overlay, for instance)
 REDIS_PORT = 6379  # of the first instance, where a cache has a server of its own
+MEMCACHED_PORT = 11211  # likewise
+# mysqlclient has no wheels: it is built on the server, beside the library that it runs with.
+MYSQL_PACKAGES = {"build": ("gcc", "libmariadb-dev", "pkg-config", "python3-dev"), "run": ("libmariadb3",)}
 POSTGRESQL_SOCKETS = "/run/postgresql"
 
 
@@ -74,14 +78,18 @@ class World:
         return [self.hosts[name] for name in self.tiers[tier] if name != host]
 
 
-def caches(world: World) -> list[tuple[Site, str]]:
-    """The Redis instances of all sites, in a stable order: site and purpose."""
-    found = []
-    for site in world.live:
-        for purpose in ("cache", "broker"):
-            if site.given[purpose] == "redis":
-                found.append((site, purpose))
-    return found
+def broker(site: Site) -> str:
+    """What queues the tasks of a site: ``redis``, ``none`` or a URL."""
+    given = str(site.given["broker"])
+    if given != "auto":
+        return given
+    return "redis" if (site.detected or {}).get("celery") else "none"
+
+
+def caches(world: World, kind: str = "redis") -> list[tuple[Site, str]]:
+    """The instances of Redis or Memcached of all sites, in a stable order: site and purpose."""
+    wanted = [(site, {"cache": site.given["cache"], "broker": broker(site)}) for site in world.live]
+    return [(site, purpose) for site, parts in wanted for purpose, part in parts.items() if part == kind]
 
 
 def endpoint(address: str, port: int) -> str:
@@ -92,33 +100,66 @@ def endpoint(address: str, port: int) -> str:
 def database(site: Site, world: World, host: Host) -> dict[str, Any] | None:
     """How a site reaches its database from one server."""
     given = site.given["database"]
-    if given["engine"] != "postgresql":
+    engine = ENGINES.get(given["engine"])
+    if engine is None:
         return None
+    before = {"switch_from": ENGINES[given["switch_from"]]} if given["switch_from"] else {}
     name = given["name"] or site.name
+    if engine == "sqlite3":
+        path = f"/srv/{site.name}/shared/database/{given['name'] or 'db'}.sqlite3"
+        nobody = {"user": "", "password": "", "host": "", "port": None, "sslmode": None}
+        return {"engine": engine, "name": path, **nobody, "url": f"sqlite:///{path}", **before}
     password = world.secret(f"{site.name}/database", given["password_version"])
     local = host.name in world.tiers["database"]
-    result = {"engine": "postgresql", "name": name, "user": site.name, "password": password, "port": 5432}
+    port, scheme, tls = (
+        (5432, "postgres", "sslmode=require") if engine == "postgresql" else (3306, "mysql", "ssl_mode=REQUIRED")
+    )
+    result = {"engine": engine, "name": name, "user": site.name, "password": password, "port": port, **before}
     if local and given["over"] == "socket":
+        if engine == "mysql":
+            # For MariaDB's library this name is the unix socket, where the account of the process is the proof.
+            return {
+                **result,
+                "password": "",
+                "host": "localhost",
+                "sslmode": None,
+                "url": f"mysql://{site.name}@localhost/{name}",
+            }
         # No host in the URL: every parser takes it, and libpq finds the socket by PGHOST.
         return {**result, "host": POSTGRESQL_SOCKETS, "sslmode": None, "url": f"postgres:///{name}"}
     address = "127.0.0.1" if local else world.hosts[world.tiers["database"][0]].address
-    sslmode = None if local else "require"
-    query = f"?sslmode={sslmode}" if sslmode else ""
-    url = f"postgres://{site.name}:{password}@{endpoint(address, 5432)}/{name}{query}"
-    return {**result, "host": address, "sslmode": sslmode, "url": url}
+    url = f"{scheme}://{site.name}:{password}@{endpoint(address, port)}/{name}"
+    return {**result, "host": address, "sslmode": None if local else "require", "url": url if local else f"{url}?{tls}"}
 
 
-def redis_url(site: Site, purpose: str, world: World, host: Host) -> str | None:
-    """How a site reaches one of its Redis instances from one server."""
-    if site.given[purpose] != "redis":
+def queue_url(site: Site, world: World, host: Host) -> str | None:
+    """How a site reaches its broker from one server."""
+    kind = broker(site)
+    return kind if "://" in kind else _instance_url(site, "broker", kind, world, host)
+
+
+def cache_url(site: Site, world: World, host: Host) -> str | None:
+    """How a site reaches its cache from one server."""
+    return _instance_url(site, "cache", str(site.given["cache"]), world, host)
+
+
+def _instance_url(site: Site, purpose: str, kind: str, world: World, host: Host) -> str | None:
+    """The URL of an instance of Redis or Memcached."""
+    if kind == "none":
         return None
+    local = host.name in world.tiers["cache"]
+    place = f"/run/{kind}-{site.name}-{purpose}"
+    server = None if local else world.hosts[world.tiers["cache"][0]]
+    number = [(one.name, what) for one, what in caches(world, kind)].index((site.name, purpose))
+    if kind == "memcached":
+        return (
+            f"memcached://{endpoint(server.address, MEMCACHED_PORT + number) if server else place + '/memcached.sock'}"
+        )
     password = world.secret(f"{site.name}/{purpose}")
-    if host.name in world.tiers["cache"]:
+    if server is None:
         # An instance that other servers reach asks for its password on the socket as well.
         login = f":{password}@" if world.others("app", host.name) else ""
-        return f"unix://{login}/run/redis-{site.name}-{purpose}/redis.sock"
-    number = [(one.name, what) for one, what in caches(world)].index((site.name, purpose))
-    server = world.hosts[world.tiers["cache"][0]]
+        return f"unix://{login}{place}/redis.sock"
     # The certificate is the server's own; the password, not the certificate, proves the peer.
     return f"rediss://:{password}@{endpoint(server.address, REDIS_PORT + number)}/0?ssl_cert_reqs=none"
 
@@ -126,9 +167,10 @@ def redis_url(site: Site, purpose: str, world: World, host: Host) -> str | None:
 def release_id(site: Site) -> str:
     """The name of a release: its commit, and a hash of everything else that goes into the build."""
     given = site.given
-    keys = """project_dir settings wsgi manage python dependencies packages settings_overlay files build commands
-    collectstatic order shared directories static media package database cache""".split()
-    inputs = {**{key: given[key] for key in keys}, "overlay": overlay(site)}
+    keys = """project_dir settings wsgi asgi interface app_server manage python dependencies packages settings_overlay files
+    build commands collectstatic order shared directories static media package database cache""".split()
+    queue = broker(site).partition("://")[0]  # which library, and not where
+    inputs = {**{key: given[key] for key in keys}, "overlay": overlay(site), "broker": queue}
     text = json.dumps([BUILD, inputs, site.detected], sort_keys=True, default=str)
     commit = site.commit or hashlib.sha256(str(given["package"]).encode()).hexdigest()
     return f"{commit[:12]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
@@ -157,7 +199,22 @@ def seen(site: Site, key: str, default: Any = None) -> Any:
 def packages(site: Site) -> dict[str, list[str]]:
     """Packages of the distribution to build and to run with: what the user gave and what was detected."""
     found = (site.detected or {}).get("packages") or {}
-    return {kind: sorted({*site.given["packages"][kind], *found.get(kind, ())}) for kind in ("build", "run")}
+    driver = MYSQL_PACKAGES if ENGINES.get(site.given["database"]["engine"]) == "mysql" else {}
+    return {
+        kind: sorted({*site.given["packages"][kind], *found.get(kind, ()), *driver.get(kind, ())})
+        for kind in ("build", "run")
+    }
+
+
+def interface(site: Site) -> str:
+    """``wsgi`` or ``asgi``."""
+    given = str(site.given["interface"])
+    if given != "auto":
+        return given
+    found = (site.detected or {}).get("interface")
+    if found:
+        return str(found)
+    return "asgi" if site.given["asgi"] and not site.given["wsgi"] else "wsgi"
 
 
 def static_url(site: Site) -> str:
@@ -187,8 +244,8 @@ def placeholder_values(site: Site, world: World, host: Host) -> dict[str, str]:
         {
             "database.password": base.get("password", ""),
             "database.url": base.get("url", ""),
-            "cache.url": redis_url(site, "cache", world, host) or "",
-            "broker.url": redis_url(site, "broker", world, host) or "",
+            "cache.url": cache_url(site, world, host) or "",
+            "broker.url": queue_url(site, world, host) or "",
             "site.name": site.name,
             "site.root": root,
             "site.shared": f"{root}/shared",
@@ -231,7 +288,11 @@ def environment(site: Site, values: Mapping[str, str]) -> dict[str, str]:
         env["DATABASE_URL"] = values["database.url"]
         if values["database.host"].startswith("/"):
             env["PGHOST"] = values["database.host"]
-    if values["cache.url"]:
+    if values["cache.url"].startswith("memcached:"):
+        env["CACHE_URL"] = re.sub(
+            "^memcached:", "pymemcache:", values["cache.url"]
+        )  # django-environ's name of the backend
+    elif values["cache.url"]:
         env["REDIS_URL"] = values["cache.url"]
         # Libraries that read CACHE_URL know no unix://; without a host they take redis:// for a socket.
         env["CACHE_URL"] = re.sub(r"^unix:", "redis:", values["cache.url"])

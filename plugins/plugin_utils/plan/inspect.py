@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.webstack.django.plugins.module_utils.detect import DetectError, detect
 from ansible_collections.webstack.django.plugins.plugin_utils import source
-from ansible_collections.webstack.django.plugins.plugin_utils.plan import placeholders
-from ansible_collections.webstack.django.plugins.plugin_utils.plan.context import Site, World
+from ansible_collections.webstack.django.plugins.plugin_utils.plan import placeholders, processes
+from ansible_collections.webstack.django.plugins.plugin_utils.plan.context import Site, World, interface
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.schema import Error
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.topology import Host
 
@@ -50,6 +51,32 @@ def look(given: dict[str, Any]) -> tuple[Site, list[Error]]:
     if wanted and given["python"] and not _fits(wanted, given["python"]):
         errors.append(Error(name, "python", f"the project takes Python {wanted}, which {given['python']} is not"))
     return Site(given, found.kind, found.commit, str(found.archive), detected), errors
+
+
+def together(sites: Sequence[Site]) -> list[Error]:
+    """Mistakes that show only when the code of all sites was looked at."""
+    errors = []
+    units: dict[str, str] = {}
+    for site in sites:
+        if site.given["app_server"] == "uwsgi" and interface(site) == "asgi":
+            text = "is uwsgi, which serves WSGI only, and the project is served by ASGI; set it to gunicorn, or interface to wsgi"
+            errors.append(Error(site.name, "app_server", text))
+        for one in processes.beside_web(site):
+            # Two sites with names like `a` and `a-b` could have units of one name.
+            name = f"{site.name}-{one.name}"
+            other = units.setdefault(name, site.name)
+            if other != site.name:
+                errors.append(
+                    Error(
+                        site.name, f"processes.{one.name}", f"its unit {name} is one of site {other} as well; rename it"
+                    )
+                )
+        other = units.setdefault(f"{site.name}-web", site.name)
+        if other != site.name:
+            errors.append(
+                Error(site.name, "name", f"its unit {site.name}-web is a process of site {other} as well; rename that")
+            )
+    return errors
 
 
 def _sources(files: list[dict[str, Any]]) -> list[tuple[int, str]]:

@@ -24,7 +24,7 @@ RESERVED = frozenset(
     systemd-network systemd-resolve systemd-timesync systemd-journal systemd-coredump messagebus sshd _apt postgres redis
     mysql memcache nginx apache gunicorn webstack ssh cron docker ubuntu debian admin dbus getty user tty disk kmem dialout
     fax voice cdrom floppy tape audio video dip plugdev staff users nogroup shadow utmp sasl src crontab render kvm input
-    netdev operator tls loaded""".split()
+    netdev operator tls loaded supervisor valkey celery memcached mariadb""".split()
 )
 # Databases of PostgreSQL itself, and words that mean something else in its access rules.
 RESERVED_DATABASES = frozenset(
@@ -37,7 +37,14 @@ _ALIASES = {
     **dict.fromkeys(("host", "hosts", "hostname", "hostnames", "server_name"), "domains"),
     **dict.fromkeys(("environment", "environ", "env_vars", "variables"), "env"),
     **dict.fromkeys(("db", "databases"), "database"),
+    **dict.fromkeys(("webserver", "server", "httpd"), "web_server"),
+    **dict.fromkeys(("appserver", "wsgi_server", "application_server"), "app_server"),
+    **dict.fromkeys(("init", "service_manager", "supervisor"), "process_manager"),
+    **dict.fromkeys(("workers_processes", "procfile", "services"), "processes"),
+    **dict.fromkeys(("cron", "crons", "cronjobs", "timers", "periodic"), "schedules"),
 }
+# What a user writes as the engine of a database, and Django's own name of it. MariaDB serves what is asked of MySQL.
+ENGINES = {"postgresql": "postgresql", "mariadb": "mysql", "mysql": "mysql", "sqlite": "sqlite3"}
 
 
 @dataclass(frozen=True)
@@ -156,6 +163,24 @@ def _database(value: str) -> str:
     return _matches(SITE_NAME, "a database name")(value)
 
 
+def _calendar(value: str) -> str:
+    if line(value):
+        return line(value)
+    return (
+        ""
+        if re.fullmatch(r"[A-Za-z0-9*/,.:~ +-]+", value)
+        else f"{value!r} is not a time like 'daily' or 'Mon..Fri 03:30'"
+    )
+
+
+def _broker(value: str) -> str:
+    if value in ("auto", "redis", "none") or re.fullmatch(r"[a-z0-9+]+://\S+", value):
+        return ""
+    return (
+        "is not one of auto, redis and none, nor a URL like 'amqp://user:password@host/vhost'"  # it may hold a password
+    )
+
+
 def _command(text: str) -> Option:
     return Option("list", text, [], items=Option("command", "A command line, or {run: ..., dir: ...}"))
 
@@ -164,6 +189,19 @@ _REQUIRED_PACKAGE = Option("str", "", check=_matches(_REQUIREMENT, "a requiremen
 _EXTENSION = Option("str", "", check=_matches(re.compile(r"[a-z][a-z0-9_-]*"), "an extension name"))
 _STATUS = Option("int", "", low=100, high=599)
 _TEXT = Option("str", "", check=line)
+PROCESS_NAME = re.compile(r"[a-z][a-z0-9_-]{0,30}")
+_HOSTS = Option(
+    "str",
+    "`first`: on the first application server only (celery beat and clocks, if not given).",
+    choices=("all", "first"),
+)
+PROCESS = {
+    "run": Option("str", "The command line, started in the directory of manage.py.", required=True, check=line),
+    "hosts": _HOSTS,
+    "stop_signal": Option("str", "Signal that stops it.", "TERM", ("TERM", "INT", "QUIT", "HUP", "USR1", "USR2", "WINCH")),
+    "stop_timeout": Option("int", "Seconds that it gets to finish what it is at; 300 for Celery's workers, else 60.", low=1, high=86400),
+    "memory_max_mb": Option("int", "Hard limit of its memory in MB.", low=32, high=4194304),
+}  # fmt: skip
 
 SITE: dict[str, Option] = {
     "name": Option(
@@ -187,6 +225,12 @@ SITE: dict[str, Option] = {
         "WSGI application. Detected.",
         check=_matches(re.compile(_DOTTED.pattern + r"(:[A-Za-z_][A-Za-z0-9_.]*)?"), "a name like 'config.wsgi:application'"),
     ),
+    "asgi": Option(
+        "str",
+        "ASGI application. Detected.",
+        check=_matches(re.compile(_DOTTED.pattern + r"(:[A-Za-z_][A-Za-z0-9_.]*)?"), "a name like 'config.asgi:application'"),
+    ),
+    "interface": Option("str", "Which of the two is served. `auto`: asgi for Channels, Daphne and projects without WSGI.", "auto", ("auto", "wsgi", "asgi")),
     "manage": Option("str", "Path of manage.py in the checkout. Detected.", check=relative),
     "python": Option("str", "Version of Python. Without it the distribution's.", check=_matches(_PYTHON, "a version like '3.13'")),
     "dependencies": Option(
@@ -274,18 +318,42 @@ SITE: dict[str, Option] = {
         "The site's database; a plain name is its engine.",
         {},
         keys={
-            "engine": Option("str", "What serves it.", "postgresql", ("postgresql", "none")),
+            "engine": Option("str", "What serves it; mysql is served by MariaDB.", "postgresql", (*ENGINES, "none")),
             "name": Option("str", "Name of the database; the site's name if not given.", check=_database),
             "extensions": Option("list", "PostgreSQL extensions.", [], items=_EXTENSION),
+            "switch_from": Option("str", "The engine that served until now, once its data was dumped: see docs/switching.md.", choices=tuple(ENGINES)),
             "over": Option("str", "How it is reached on the same host: by unix socket without a password, or by TCP with one.", "socket", ("socket", "tcp")),
             "password_version": Option("int", "Raise it to change the password.", 1, low=1, high=1000000),
         },
     ),
-    "cache": Option("str", "What caches.", "redis", ("redis", "none")),
-    "broker": Option("str", "What queues tasks.", "none", ("redis", "none")),
+    "cache": Option("str", "What caches.", "redis", ("redis", "memcached", "none")),
+    "broker": Option("str", "What queues tasks: redis, none, or the URL of one elsewhere (amqp://...). `auto`: redis for a Celery app.", "auto", check=_broker),
     "secret_key_version": Option("int", "Raise it to change SECRET_KEY.", 1, low=1, high=1000000, nullable=False),
-    "workers": Option("int", "Processes of the application server; from the processors and the memory if not given.", low=1, high=512),
-    "threads": Option("int", "Threads of each process.", 1, low=1, high=256, nullable=False),
+    "app_server": Option("str", "What runs the application. uWSGI serves WSGI only.", "gunicorn", ("gunicorn", "uwsgi")),
+    "process_manager": Option("str", "What runs the processes.", "systemd", ("systemd", "supervisord")),
+    "processes": Option(
+        "map",
+        "Processes beside web, each a command line or a mapping; `false` takes one away that was detected (Procfile, Celery).",
+        {},
+        items=Option("process", "", keys=PROCESS),
+    ),
+    "schedules": Option(
+        "list",
+        "Commands that run at times.",
+        [],
+        items=Option(
+            "dict",
+            "",
+            keys={
+                "name": Option("str", "Name, part of its unit's.", required=True, check=_matches(PROCESS_NAME, "a name of lower-case letters, digits, '-' and '_'")),
+                "calendar": Option("str", "When: OnCalendar of systemd, like 'hourly', '03:30' or 'Mon..Fri *:0/15'.", required=True, check=_calendar),
+                "run": Option("str", "The command line, started in the directory of manage.py.", required=True, check=line),
+                "hosts": Option("str", "On which application servers.", "first", ("first", "all")),
+            },
+        ),
+    ),
+    "workers": Option("int", "Processes of the application server; from the processors and the memory if not given, 1 with SQLite.", low=1, high=512),
+    "threads": Option("int", "Threads of each process (WSGI); 1 if not given, 4 with SQLite, which takes one process.", low=1, high=256),
     "timeout": Option("int", "Seconds after which a request is given up.", 30, low=1, high=86400, nullable=False),
     "memory_max_mb": Option("int", "Hard limit for the memory of the web processes in MB.", low=32, high=4194304),
     "health": Option(
@@ -299,6 +367,7 @@ SITE: dict[str, Option] = {
         },
     ),
     "keep_releases": Option("int", "Releases that are kept.", 5, low=2, high=100, nullable=False),
+    "web_server": Option("str", "What serves HTTPS, for all sites alike: one that says it is enough; nginx if none does.", choices=("nginx", "apache")),
     "client_max_body_size": Option("str", "Largest request body.", "25m", check=_matches(_SIZE, "a size like '25m'"), nullable=False),
     "https_redirect": Option("bool", "Whether plain HTTP is redirected.", True, nullable=False),
     "hsts_seconds": Option("int", "Seconds of Strict-Transport-Security; 0 turns it off.", 31536000, low=0, high=63072000, nullable=False),

@@ -44,15 +44,15 @@ class Budget:
     """Memory of one server in MB; the parts add up to less than the whole."""
 
     system: int
-    postgresql: int
-    redis: int
+    database: int
+    cache: int
     app: int
 
 
 def budget(memory_mb: int, served: Sequence[str]) -> Budget:
     """Share the memory of a server among what it serves.
 
-    The system keeps 256 MB or a tenth, whichever is more. Of the rest PostgreSQL counts 3, the caches 1 and the
+    The system keeps 256 MB or a tenth, whichever is more. Of the rest databases count 3, the caches 1 and the
     applications 4 parts; what is not served here does not count, so a database server gets its memory whole.
     """
     system = min(max(256, memory_mb // 10), memory_mb // 2)

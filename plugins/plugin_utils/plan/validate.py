@@ -12,6 +12,7 @@ from ansible_collections.webstack.django.plugins.plugin_utils.plan import domain
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.complete import complete
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.context import World
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.schema import (
+    ENGINES,
     RESERVED,
     RESERVED_DATABASES,
     SITE,
@@ -43,6 +44,7 @@ _GROUPS = {
     **dict.fromkeys(("application", "applications", "django", "appserver", "appservers", "backend", "workers"), "app"),
     **dict.fromkeys(("nginx", "proxy", "frontend", "loadbalancer", "webserver", "webservers"), "web"),
 }
+_MYSQL_OWN = ("mysql", "sys", "information_schema", "performance_schema")
 _WHOLE = _Option("dict", "", keys=SITE)
 
 
@@ -78,11 +80,24 @@ def _site(raw: Mapping[str, Any], number: int, errors: list[Error]) -> dict[str,
         errors.append(Error(label, "name", f"{name!r} is a name that the system uses itself; choose another one"))
     for key in ("domains", "redirect_domains"):
         site[key] = _domains(site, label, key, errors)
+    _database(site["database"], label, errors)
     if site["state"] == "present":
         _present(site, label, errors)
     for key, text in _texts(site):
         errors += [Error(label, key, problem) for problem in placeholders.unknown(text)]
     return site
+
+
+def _database(given: dict[str, Any], label: str, errors: list[Error]) -> None:
+    engine, before = given["engine"], given["switch_from"]
+    if engine in ENGINES and before in ENGINES and ENGINES[engine] == ENGINES[before]:
+        errors.append(Error(label, "database.switch_from", f"is the engine itself ({engine}); remove the line"))
+    if given["extensions"] and engine in ENGINES and engine != "postgresql":
+        errors.append(Error(label, "database.extensions", f"belong to postgresql; {engine} has none, remove the line"))
+    if engine in ("mariadb", "mysql") and given["name"] in _MYSQL_OWN:
+        errors.append(
+            Error(label, "database.name", f"{given['name']!r} belongs to MariaDB itself; choose another name")
+        )
 
 
 def _domains(site: dict[str, Any], label: str, key: str, errors: list[Error]) -> list[str]:
@@ -116,11 +131,18 @@ def _present(site: dict[str, Any], label: str, errors: list[Error]) -> None:
     if site["version"] and given and not site["repo"]:
         errors.append(Error(label, "version", "belongs to a repo; a package's version is written 'name==1.2'"))
     if site["package"]:
-        for key in ("settings", "wsgi"):
+        served = "asgi" if site["interface"] == "asgi" or (site["asgi"] and not site["wsgi"]) else "wsgi"
+        for key in ("settings", served):
             if not site[key]:
                 errors.append(
                     Error(label, key, "is missing; a package's cannot be detected, look in its documentation")
                 )
+    names = [one["name"] for one in site["schedules"] if one["name"]]
+    for number, name in enumerate(names):
+        if name in names[:number] or name in site["processes"] or name == "web":
+            errors.append(
+                Error(label, f"schedules[{number}].name", f"{name!r} is there already; give it a name of its own")
+            )
     wrong = any(error.site == label and error.key.startswith("order") for error in errors)
     if not wrong and sorted(site["order"]) != ["collectstatic", "migrate"]:
         errors.append(Error(label, "order", "must name collectstatic and migrate once each"))
@@ -152,6 +174,7 @@ def _between(found: Sequence[dict[str, Any]], errors: list[Error]) -> None:
     names: set[str] = set()
     owner: dict[str, str] = {}
     databases: dict[str, str] = {}
+    web: tuple[str, str] | None = None
     for site in found:
         name = site["name"]
         if name is None:
@@ -161,6 +184,11 @@ def _between(found: Sequence[dict[str, Any]], errors: list[Error]) -> None:
         names.add(name)
         if site["state"] != "present":
             continue
+        if site["web_server"]:
+            web = web or (name, site["web_server"])
+            if web[1] != site["web_server"]:
+                text = f"is {site['web_server']!r}, and {web[1]!r} for site {web[0]}; all sites have the same, so say it once"
+                errors.append(Error(name, "web_server", text))
         for key in ("domains", "redirect_domains"):
             for domain in site[key]:
                 other = owner.setdefault(domain, name)
@@ -187,8 +215,12 @@ def topology(groups: Mapping[str, Sequence[str]], sites: Sequence[Mapping[str, A
         return errors
     served = tiers(groups, everyone, "")
     needed = {"app", "web"} if sites else set()
-    needed |= {"database" for site in sites if site["database"]["engine"] == "postgresql"}
-    needed |= {"cache" for site in sites if "redis" in (site["cache"], site["broker"])}
+    needed |= {"database" for site in sites if ENGINES.get(site["database"]["engine"], "sqlite3") != "sqlite3"}
+    needed |= {"cache" for site in sites if {site["cache"], site["broker"]} & {"redis", "memcached"}}
+    for site in sites:
+        if site["database"]["engine"] == "sqlite" and len(served["app"]) > 1:
+            text = f"is sqlite, a file on one server, and the applications live on {', '.join(served['app'])}; choose postgresql or mariadb"
+            errors.append(Error(site["name"], "database.engine", text))
     for tier in TIERS:
         members = served[tier]
         if not members and tier in needed:
