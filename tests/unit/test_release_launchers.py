@@ -53,7 +53,7 @@ def test_a_line_that_is_no_command(line: str) -> None:
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "", ".x", "A", "x" * 33])
 def test_names_of_processes(name: str) -> None:
-    with pytest.raises(ReleaseError, match="site blog, prepare: processes: .* is no name of a process"):
+    with pytest.raises(ReleaseError, match=r"site blog, prepare: processes: .* is no name of a process"):
         launchers.scripts(Site({"name": "blog", "processes": {name: "x"}}), "")
 
 

@@ -33,7 +33,7 @@ DEFAULTS: dict[str, Any] = {
     "wsgi": None,
     "asgi": None,
     "interface": None,
-    "app_server": "gunicorn",
+    "app_server": None,
     "processes": {},
     "manage": None,
     "settings_overlay": True,
