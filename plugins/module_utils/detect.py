@@ -17,6 +17,7 @@ from ansible_collections.webstack.django.plugins.module_utils.detect_dependencie
 )
 from ansible_collections.webstack.django.plugins.module_utils.detect_processes import celery, procfile
 from ansible_collections.webstack.django.plugins.module_utils.detect_settings import (
+    asgi_apps,
     constants,
     database_variables,
     module_file,
@@ -113,38 +114,55 @@ def _candidates(project: str) -> list[str]:
     return sorted(dict.fromkeys(name for name in names if name))
 
 
-def wsgi(project: str, module: str | None, named: str | None) -> str | None:
-    """``package.wsgi:application``: what the settings name, else a wsgi.py beside them."""
+def application(project: str, module: str | None, named: str | None, kind: str) -> str | None:
+    """``package.wsgi:application``: what the settings name, else a wsgi.py (asgi.py) beside them."""
     if named and module_file(project, named.rpartition(".")[0]):
         return "{}:{}".format(named.rpartition(".")[0], named.rpartition(".")[2])
     candidates = []
     package = module.rpartition(".")[0] if module else ""
     while package:
-        candidates.append(package + ".wsgi")
+        candidates.append(f"{package}.{kind}")
         package = package.rpartition(".")[0]
-    candidates.append("wsgi")
+    candidates.append(kind)
     for candidate in candidates:
         if module_file(project, candidate):
             return candidate + ":application"
-    found = _main([path for path in _walk(project) if path.endswith(("/wsgi.py", "/wsgi/__init__.py"))])
+    found = _main([path for path in _walk(project) if path.endswith((f"/{kind}.py", f"/{kind}/__init__.py"))])
     if len(found) == 1:
         return re.sub(r"/__init__$|^src/", "", found[0][:-3]).replace("/", ".") + ":application"
     return None
 
 
-def _no_wsgi(project: str) -> DetectError:
-    """Nothing that gunicorn could serve; says what to do."""
-    found = [path for path in _walk(project) if re.search(r"(^|/)asgi(/__init__)?\.py$", path)]
-    if not found:
-        return DetectError(
-            "wsgi", "there is no wsgi.py; set it to the WSGI application, like 'config.wsgi:application'"
+def interface(text: str, applications: dict[str, str | None]) -> str:
+    """What a project is made to be served by: asgi where its settings say so, or where it has nothing else."""
+    if not applications["wsgi"] or not applications["asgi"]:
+        return "asgi" if applications["asgi"] else "wsgi"
+    named = re.search(r"(?m)^\s*ASGI_APPLICATION\s*(?::[^=\n]+)?=", text)
+    return "asgi" if named or asgi_apps(text) else "wsgi"
+
+
+def _applications(
+    project: str, module: str, text: str, given: dict[str, Any], supplied: list[str]
+) -> dict[str, str | None]:
+    """Both applications and the interface, as far as they are there; what the user gives wins."""
+    values = constants(text)
+    found: dict[str, str | None] = {}
+    for kind in ("wsgi", "asgi"):
+        found[kind] = given.get(kind) or application(project, module, values.get(f"{kind.upper()}_APPLICATION"), kind)
+        if given.get(kind):
+            _exists(project, kind, given[kind].partition(":")[0], supplied)
+    # An application that the user gives says which one is meant, when the other one is not given.
+    only = [kind for kind in ("wsgi", "asgi") if given.get(kind)]
+    wanted = given.get("interface") or (only[0] if len(only) == 1 else None)
+    wanted = wanted or interface(text, found)
+    if not found[wanted]:
+        words = (
+            f"there is no {wanted}.py; set it to the {wanted.upper()} application, like 'config.{wanted}:application'"
         )
-    return DetectError(
-        "wsgi",
-        f"there is no wsgi.py, only ASGI ({found[0]}), and the application server takes WSGI; set it to "
-        "'webstack_wsgi:application' and write that module with `files` (path: webstack_wsgi.py beside manage.py, content: "
-        "'from django.core.wsgi import get_wsgi_application' and 'application = get_wsgi_application()' on two lines)",
-    )
+        raise DetectError(wanted, words)
+    for kind, one in found.items():
+        found[kind] = one if not one or ":" in one else one + ":application"
+    return {**found, "interface": wanted}
 
 
 def _exists(project: str, key: str, module: str, supplied: list[str]) -> None:
@@ -173,7 +191,8 @@ def detect(root: str, given: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         root: the checkout.
-        given: what the user said (``project_dir``, ``manage``, ``settings``, ``wsgi``, ``file``, ``files``), which wins.
+        given: what the user said (``project_dir``, ``manage``, ``settings``, ``wsgi``, ``asgi``, ``interface``, ``file``,
+            ``files``), which wins.
 
     Raises:
         DetectError: something that is needed is not there, or ambiguous.
@@ -185,7 +204,7 @@ def detect(root: str, given: dict[str, Any]) -> dict[str, Any]:
         if not os.path.isdir(os.path.join(root, project_dir)):
             raise DetectError("project_dir", f"there is no directory {project_dir!r} in the checkout")
     path = given.get("manage") or manage(root, files, project_dir)
-    if path is None and not (given.get("settings") and given.get("wsgi")):
+    if path is None and not (given.get("settings") and (given.get("wsgi") or given.get("asgi"))):
         where = f" in {project_dir}" if project_dir else ""
         key = "project_dir" if project_dir else "repo"
         raise DetectError(
@@ -210,17 +229,13 @@ def detect(root: str, given: dict[str, Any]) -> dict[str, Any]:
         _exists(project, "settings", module, supplied)
     text = settings_text(project, module)
     values = constants(text)
-    application = given.get("wsgi") or wsgi(project, module, values.get("WSGI_APPLICATION"))
-    if application is None:
-        raise _no_wsgi(project)
-    if given.get("wsgi"):
-        _exists(project, "wsgi", application.partition(":")[0], supplied)
+    applications = _applications(project, module, text, given, supplied)
     tool, file = dependencies(root, directory)
     return {
         "project_dir": directory,
         "manage": path,
         "settings": module,
-        "wsgi": application if ":" in application else application + ":application",
+        **applications,
         "tool": tool,
         "file": file,
         "packages": system_packages(root, given.get("file") or file),

@@ -80,6 +80,12 @@ def constants(text: str) -> dict[str, str]:
     return found
 
 
+def asgi_apps(text: str) -> bool:
+    """Whether the settings install an app that only ASGI can serve (Channels, Daphne)."""
+    lists = re.findall(r"\b(?:[A-Z_]*APPS)\b\s*(?::[^=\n]+)?\+?=\s*[\[(]([^\])]*)", text)
+    return any(re.search(r"['\"](?:channels|daphne)(?:\.apps\.\w+)?['\"]", one) for one in lists)
+
+
 def url_path(value: str | None) -> str | None:
     """``static/`` or ``/static/`` as the path that a web server sees; None for another host's URL."""
     if value is None or "//" in value or not value.strip("/"):

@@ -42,6 +42,8 @@ SHAPES: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
             "manage": "manage.py",
             "settings": "shop.settings",
             "wsgi": "shop.wsgi:application",
+            "asgi": None,
+            "interface": "wsgi",
             "tool": "requirements",
             "file": "requirements.txt",
             "packages": {"build": [], "run": []},
@@ -284,7 +286,6 @@ ASGI_ONLY = {
     "shop/settings.py": "",
     "shop/asgi.py": "",
 }
-NO_ADVICE = "there is no wsgi.py, only ASGI (shop/asgi.py), and the application server takes WSGI; set it to "
 
 
 @pytest.mark.parametrize(
@@ -298,7 +299,9 @@ NO_ADVICE = "there is no wsgi.py, only ASGI (shop/asgi.py), and the application 
         ({"manage.py": "import django\n", "x/settings/base.py": ""}, {}, "settings", "neither manage.py nor wsgi.py names DJANGO_SETTINGS_MODULE; set it to one of x.settings.base"),
         ({"manage.py": "import django\n"}, {}, "settings", "set it to the settings module, like 'config.settings'"),
         ({"manage.py": MANAGE % "shop.settings", "shop/settings.py": ""}, {}, "wsgi", "there is no wsgi.py; set it to the WSGI application"),
-        (ASGI_ONLY, {}, "wsgi", NO_ADVICE + "'webstack_wsgi:application' and write that module with `files`"),
+        (ASGI_ONLY, {"interface": "wsgi"}, "wsgi", "there is no wsgi.py; set it to the WSGI application, like 'config.wsgi:application'"),
+        (plain(), {"interface": "asgi"}, "asgi", "there is no asgi.py; set it to the ASGI application, like 'config.asgi:application'"),
+        (plain(), {"asgi": "shop.asgi"}, "asgi", "there is no module 'shop.asgi' in the checkout"),
         (plain(), {"settings": "shop.settinxs"}, "settings", "there is no module 'shop.settinxs' in the checkout; did you mean 'shop.settings'?"),
         (plain(), {"settings": "shp.settings"}, "settings", "there is no module 'shp.settings' in the checkout; did you mean 'shop.settings'?"),
         (plain(), {"wsgi": "shop.wsgy:application"}, "wsgi", "there is no module 'shop.wsgy' in the checkout"),
@@ -319,6 +322,35 @@ def test_what_the_user_gives_wins(tmp_path: Path) -> None:
     assert found["wsgi"] == "shop.wsgi:application"
     assert found["manage"] == "bin/run.py"
     assert found["project_dir"] == ""
+
+
+BOTH = {**plain(), "shop/asgi.py": WSGI % "shop.settings"}
+
+
+@pytest.mark.parametrize(
+    ("files", "given", "wsgi", "asgi", "interface"),
+    [
+        (ASGI_ONLY, {}, None, "shop.asgi:application", "asgi"),
+        (BOTH, {}, "shop.wsgi:application", "shop.asgi:application", "wsgi"),
+        ({**BOTH, "shop/settings.py": "ASGI_APPLICATION = 'shop.asgi.application'\n"}, {}, "shop.wsgi:application", "shop.asgi:application", "asgi"),
+        ({**BOTH, "shop/settings.py": "# ASGI_APPLICATION = 'shop.asgi.application'\n"}, {}, "shop.wsgi:application", "shop.asgi:application", "wsgi"),
+        ({**BOTH, "shop/routing.py": "", "shop/settings.py": "ASGI_APPLICATION = 'shop.routing.main'\n"}, {}, "shop.wsgi:application", "shop.routing:main", "asgi"),
+        ({**plain(), "shop/settings.py": "ASGI_APPLICATION = 'shop.asgi.application'\n"}, {}, "shop.wsgi:application", None, "wsgi"),
+        ({**BOTH, "shop/settings.py": "INSTALLED_APPS = [\n  'daphne',\n  'shop',\n]\n"}, {}, "shop.wsgi:application", "shop.asgi:application", "asgi"),
+        ({**BOTH, "shop/settings.py": "THIRD_PARTY_APPS = (\"channels.apps.ChannelsConfig\",)\n"}, {}, "shop.wsgi:application", "shop.asgi:application", "asgi"),
+        ({**BOTH, "shop/settings.py": "INSTALLED_APPS = ['my_channels']\nX = ['channels']\n"}, {}, "shop.wsgi:application", "shop.asgi:application", "wsgi"),
+        ({**BOTH, "shop/settings.py": "INSTALLED_APPS += ['channels']\n"}, {"interface": "wsgi"}, "shop.wsgi:application", "shop.asgi:application", "wsgi"),
+        ({**BOTH, "shop/settings.py": "INSTALLED_APPS += ['channels']\n"}, {"wsgi": "shop.wsgi"}, "shop.wsgi:application", "shop.asgi:application", "wsgi"),
+        (BOTH, {"asgi": "shop.asgi"}, "shop.wsgi:application", "shop.asgi:application", "asgi"),
+        (BOTH, {"interface": "asgi"}, "shop.wsgi:application", "shop.asgi:application", "asgi"),
+        ({"x": ""}, {"settings": "wiki.settings", "asgi": "wiki.asgi"}, None, "wiki.asgi:application", "asgi"),
+    ],
+)  # fmt: skip
+def test_what_a_project_is_served_by(
+    tmp_path: Path, files: dict[str, str], given: dict[str, str], wsgi: str | None, asgi: str | None, interface: str
+) -> None:
+    found = detect(tree(tmp_path, files), given)
+    assert (found["wsgi"], found["asgi"], found["interface"]) == (wsgi, asgi, interface)
 
 
 def test_a_module_that_a_file_of_the_site_brings(tmp_path: Path) -> None:

@@ -179,6 +179,37 @@ def test_what_is_missing_is_added_and_nothing_else_changes(
         assert pinned == "".join(f"{name}=={version}\n" for name, version in installed.items())
 
 
+GUNICORN, UWSGI = {"app_server": "gunicorn"}, {"app_server": "uwsgi"}
+ASGI = {**GUNICORN, "interface": "asgi"}
+
+
+@pytest.mark.parametrize(
+    ("installed", "more", "added"),
+    [
+        ({}, GUNICORN, "gunicorn>=23,<26"),
+        ({}, {**GUNICORN, "dependencies": {**NONE, "add": ["gunicorn>=23,<26"]}}, "gunicorn>=23,<26"),
+        ({}, {**UWSGI, "dependencies": {**NONE, "add": ["uWSGI>2"]}}, "uWSGI>2 pyuwsgi>=2.0.30"),
+        ({"gunicorn": "20.0"}, GUNICORN, None),
+        ({}, UWSGI, "pyuwsgi>=2.0.30"),
+        ({"uWSGI": "2.0.21"}, UWSGI, None),
+        ({"pyuwsgi": "2.0.21"}, UWSGI, None),
+        ({}, ASGI, "gunicorn>=23,<26 uvicorn uvicorn-worker websockets"),
+        ({}, {**GUNICORN, "asgi": "x.asgi:application"}, "gunicorn>=23,<26 uvicorn uvicorn-worker websockets"),
+        ({"gunicorn": "21", "uvicorn": "0.29.0", "websockets": "12"}, ASGI, None),
+        ({"gunicorn": "23", "uvicorn": "0.30.1", "wsproto": "1"}, ASGI, "uvicorn-worker"),
+        ({"gunicorn": "23", "uvicorn": "1.0", "uvicorn-worker": "0.4"}, ASGI, "websockets"),
+    ],
+)
+def test_the_application_server(host: Host, installed: dict[str, str], more: dict[str, Any], added: str | None) -> None:
+    host.installed = {"Django": "5.2", **installed}
+    assert install(host, {"README": ""}, **{"dependencies": NONE, **more}) == ([ADD + added] if added else [])
+
+
+def test_what_uwsgi_cannot_serve(host: Host) -> None:
+    with pytest.raises(ReleaseError, match=r"site blog, build: uWSGI cannot serve ASGI\nWhat to do: set app_server to"):
+        install(host, {"README": ""}, dependencies=NONE, app_server="uwsgi", interface="asgi")
+
+
 def test_without_django(host: Host) -> None:
     host.installed = {"Flask": "3.0"}
     with pytest.raises(ReleaseError, match=r"site blog, build: Django is not among what was installed \(uv.lock\)"):

@@ -8,7 +8,13 @@ import os
 import time
 from typing import Any
 
-from ansible_collections.webstack.django.plugins.module_utils.release import configure, files, running, static
+from ansible_collections.webstack.django.plugins.module_utils.release import (
+    configure,
+    files,
+    launchers,
+    running,
+    static,
+)
 from ansible_collections.webstack.django.plugins.module_utils.release.commands import (
     PATH,
     account,
@@ -82,6 +88,9 @@ class Activation:
     def _stale(self) -> list[str]:
         site = self.site
         wanted = {**site.variables, **configure.release_environment(site, self.digest)}
+        if site["processes"]:
+            for name in launchers.VARIABLES:  # set by the scripts of the release
+                wanted.pop(name, None)
         paths = [site.current, site.environment_path, os.path.join(site.release, "env")]
         found = []
         for unit in self.units:

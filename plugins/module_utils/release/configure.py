@@ -8,7 +8,8 @@ import os
 import stat
 from typing import Any, Callable
 
-from ansible_collections.webstack.django.plugins.module_utils.release import files
+from ansible_collections.webstack.django.plugins.module_utils import detect_settings
+from ansible_collections.webstack.django.plugins.module_utils.release import files, launchers
 from ansible_collections.webstack.django.plugins.module_utils.release.commands import account
 from ansible_collections.webstack.django.plugins.module_utils.release.site import Site, environment_file, quote
 
@@ -75,6 +76,12 @@ def release_environment(site: Site, digest: str) -> dict[str, str]:
     }
     if settings:
         result["DJANGO_SETTINGS_MODULE"] = settings
+    application = site.application
+    if application:
+        result["WEBSTACK_APPLICATION"] = application
+        file = detect_settings.module_file(site.project, application.partition(":")[0])
+        if file:
+            result["WEBSTACK_WSGI_FILE"] = os.path.join(site.project, file)
     return result
 
 
@@ -127,8 +134,9 @@ def manage_script(site: Site) -> str:
 
 def release_facts(site: Site) -> dict[str, Any]:
     """What release.json says about a release."""
-    keys = ("project_dir", "settings", "wsgi", "manage", "settings_overlay")
+    keys = ("project_dir", "settings", "wsgi", "asgi", "app_server", "manage", "settings_overlay")
     facts = {key: site[key] for key in keys}
+    facts.update(interface=site.interface)
     facts.update(id=site.release_id, site=site.name, commit=site["source"]["commit"], project=site.project)
     return facts
 
@@ -156,9 +164,15 @@ def apply(site: Site, sources: dict[str, str], check_mode: bool) -> list[str]:
     env = environment_file(release_environment(site, digest), _HEADER)
     wanted[os.path.join(site.release, "env")] = (env, 0o640)
     wanted[os.path.join(site.release, "manage")] = (manage_script(site), 0o750)
-    if texts and not os.path.isdir(site.overlay) and not check_mode:
-        os.mkdir(site.overlay, 0o750)
-        os.chown(site.overlay, 0, user.pw_gid)
+    scripts = launchers.scripts(site, _HEADER)
+    directory = os.path.join(site.release, "run")
+    wanted.update({os.path.join(directory, name): (text, 0o750) for name, text in scripts.items()})
+    for made, needed in ((site.overlay, texts), (directory, scripts)):
+        if needed and not os.path.isdir(made) and not check_mode:
+            os.mkdir(made, 0o750)
+            os.chown(made, 0, user.pw_gid)
+    for stray in launchers.stray(site, scripts):
+        changes.want(True, "no " + os.path.relpath(stray, site.release), lambda path=stray: files.remove(path))
     for path, (text, mode) in wanted.items():
         _own(path, text, mode, user.pw_gid, changes)
     link = os.path.join(site.release, "project")
@@ -178,7 +192,10 @@ def _own(path: str, text: str, mode: int, gid: int, changes: _Changes) -> None:
     if not differs:
         info = os.lstat(path)
         differs = (stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid) != (mode, 0, gid)
-    changes.want(differs, os.path.basename(path), lambda: files.write(path, text, mode, gid))
+    name = os.path.basename(path)
+    if os.path.basename(os.path.dirname(path)) == "run":
+        name = "run/" + name
+    changes.want(differs, name, lambda: files.write(path, text, mode, gid))
 
 
 def _inside(site: Site, path: str, key: str) -> str:

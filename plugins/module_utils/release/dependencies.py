@@ -197,12 +197,36 @@ class Builder:
         """Install what is missing, and nothing else: every version that is there already is a constraint."""
         there = self.installed()
         wanted = [one for one in self.given["add"] if normal(re.split(r"[^\w.-]", one)[0]) not in there]
+        known = {*there, *(normal(re.split(r"[^\w.-]", one)[0]) for one in wanted)}
+        wanted += [one for one in self._server(there) if normal(re.split(r"[^\w.-]", one)[0]) not in known]
         wanted += self._driver(there) + self._redis(there)
         if not wanted:
             return
         pinned = self.uv("pip", "freeze", "--quiet", "--exclude-editable", "--python", self.site.python).text
         lines = [line for line in pinned.splitlines() if re.match(r"^[\w.-]+==", line)]
         self.pip("--constraint", self._write("constraints.txt", lines), *wanted)
+
+    def _server(self, there: dict[str, str]) -> list[str]:
+        """The application server, where the project does not bring one of its own."""
+        asgi = self.site.interface == "asgi"
+        if not self.site["app_server"]:
+            return []
+        if self.site["app_server"] == "uwsgi":
+            if asgi:
+                raise self.site.error(
+                    STEP, "uWSGI cannot serve ASGI", "set app_server to gunicorn, or interface to wsgi, of the site"
+                )
+            # The same program from wheels, so that no compiler is needed.
+            return [] if "uwsgi" in there else ["pyuwsgi>=2.0.30"]
+        wanted = ["gunicorn>=23,<26"]
+        if asgi:
+            wanted.append("uvicorn")
+            # An older uvicorn brings its worker itself, and the package asks for a newer one.
+            if _numbers(there.get("uvicorn", "1")) >= (0, 30):
+                wanted.append("uvicorn-worker")
+            if "wsproto" not in there:
+                wanted.append("websockets")
+        return wanted
 
     def _driver(self, there: dict[str, str]) -> list[str]:
         engine = (self.site["database"] or {}).get("engine")
@@ -226,7 +250,7 @@ class Builder:
                 "Django is not among what was installed (%s)" % (self.given["file"] or "no dependency file"),
                 "set dependencies of the site (tool, file, groups, extras), or name Django in dependencies.add",
             )
-        return tuple(int(part) for part in re.findall(r"\d+", version)[:2])
+        return _numbers(version)
 
     def _verdict(self) -> None:
         self._django(self.installed())
@@ -234,6 +258,11 @@ class Builder:
         if done.status:
             wrong = [line for line in done.text.splitlines() if "requires" in line or "not compatible" in line]
             self.notes += ["installed packages disagree: " + line.strip() for line in wrong[:10]]
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """Major and minor version."""
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:2])
 
 
 def normal(name: str) -> str:

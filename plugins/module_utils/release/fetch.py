@@ -118,9 +118,10 @@ def _git(site: Site) -> None:
 
 def _detect(site: Site) -> None:
     """Look at code that the controller has not seen; what the item says wins."""
-    if site.data["settings"] and site.data["wsgi"] and site.data["dependencies"]["tool"]:
+    application = site.data[site.data["interface"]] if site.data["interface"] else None
+    if site.data["settings"] and application and site.data["dependencies"]["tool"]:
         return
-    given = {key: site.data[key] for key in ("project_dir", "manage", "settings", "wsgi")}
+    given = {key: site.data[key] for key in ("project_dir", "manage", "settings", "wsgi", "asgi", "interface")}
     try:
         found = detect.detect(site.code, given)
     except detect.DetectError as error:

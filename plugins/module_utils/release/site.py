@@ -31,6 +31,10 @@ DEFAULTS: dict[str, Any] = {
     "project_dir": None,
     "settings": None,
     "wsgi": None,
+    "asgi": None,
+    "interface": None,
+    "app_server": None,
+    "processes": {},
     "manage": None,
     "settings_overlay": True,
     "python": None,
@@ -76,7 +80,7 @@ class ReleaseError(Exception):
 def _merge(defaults: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     result = copy.deepcopy(defaults)
     for key, value in given.items():
-        if isinstance(result.get(key), dict) and isinstance(value, dict) and key != "env":
+        if isinstance(result.get(key), dict) and isinstance(value, dict) and key not in ("env", "processes"):
             result[key] = _merge(result[key], value)
         elif value is not None:
             result[key] = value
@@ -131,6 +135,17 @@ class Site:
     def present(self) -> bool:
         """Whether the site is to be there."""
         return bool(self.data["state"] == "present")
+
+    @property
+    def interface(self) -> str:
+        """What the application server and the project talk: wsgi or asgi."""
+        return str(self["interface"] or ("asgi" if self["asgi"] and not self["wsgi"] else "wsgi"))
+
+    @property
+    def application(self) -> str | None:
+        """What the application server serves, like ``config.wsgi:application``."""
+        found: str | None = self[self.interface]
+        return found if not found or ":" in found else found + ":application"
 
     # Paths -------------------------------------------------------------------------------------
 
@@ -236,8 +251,8 @@ class Site:
 
     def digest(self, overlay: dict[str, str]) -> str:
         """A name for everything that configures a built release; processes carry it in their environment."""
-        keys = ("files", "commands", "collectstatic", "order", "shared", "directories", "static", "media")
-        parts = [self.variables, overlay, {key: self[key] for key in keys}]
+        keys = ("files", "commands", "collectstatic", "order", "shared", "directories", "static", "media", "processes")
+        parts = [self.variables, overlay, {key: self[key] for key in keys}, self.application]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
     # Secrets -----------------------------------------------------------------------------------
