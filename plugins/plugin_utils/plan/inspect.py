@@ -34,7 +34,8 @@ def look(given: dict[str, Any]) -> tuple[Site, list[Error]]:
     tree = str(found.tree)
     file = given["dependencies"]["file"]
     try:
-        detected = detect(tree, {**given, "file": file})
+        interface_given = None if given["interface"] == "auto" else given["interface"]
+        detected = detect(tree, {**given, "file": file, "interface": interface_given})
     except DetectError as error:
         key = error.key if error.key != "repo" or given["repo"] else "path"
         return Site(given), [*errors, Error(name, key, str(error))]
