@@ -4,7 +4,7 @@ export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.cache/uv/bin:$(PATH)
 scenarios := $(notdir $(patsubst %/molecule.yml,%,$(wildcard molecule/*/molecule.yml)))
 python := scripts/setup python
 
-.PHONY: help setup demo demo-admin demo-ssh demo-down lint unit sanity matrix test clean
+.PHONY: help setup demo demo-admin demo-ssh demo-down lint unit sanity controllers matrix test clean
 help:  ## this list
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 	@echo "scenario-<name>  one of: $(scenarios)"
@@ -38,7 +38,10 @@ sanity:  ## ansible-test sanity and galaxy-importer
 	@$(python)
 	@scripts/sanity
 
-matrix: setup  ## unit tests with the oldest and the newest ansible-core, in containers
+controllers: setup  ## unit tests with the oldest and the newest ansible-core, in containers
+	@scripts/controllers
+
+matrix: setup  ## every combination of the alternatives on a server of its own; writes docs/matrix.md (hours)
 	@scripts/matrix
 
 test: setup  ## everything, side by side (JOBS=2); ends with "N passed, N failed"

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Run checks and scenarios side by side; one line for each, a log for each, the sum at the end.
 
-    run_tests.py [name ...]     lint unit sanity matrix demo interrupted, and the scenarios in molecule/ (default: all)
+    run_tests.py [name ...]     lint unit sanity controllers matrix demo interrupted, and the scenarios in molecule/ (default: all)
 
 Environment: JOBS (2) at a time, TEST_MINUTES (60) for all of them together.
 Ends with a line `N passed, N failed`: pytest's tests, and one for each check or scenario as a whole.
@@ -27,7 +27,8 @@ CHECKS = {
     "lint": ["scripts/lint"],
     "unit": ["pytest", "tests/unit"],
     "sanity": ["scripts/sanity"],
-    "matrix": ["scripts/matrix"],
+    "controllers": ["scripts/controllers"],
+    "matrix": ["pytest", "tests/matrix"],
     "demo": ["pytest", "tests/demo"],
     "interrupted": ["pytest", "tests/interrupted"],
 }
