@@ -245,5 +245,6 @@ def detect(root: str, given: dict[str, Any]) -> dict[str, Any]:
         # Settings for development are not made for a server, wherever their database comes from.
         "database_variables": [] if _development(module) else database_variables(text),
         "processes": procfile(root, directory),
+        "channel_layers_redis": "channels_redis" in text,
         "celery": celery(project, _main(_walk(project)), text),
     }

@@ -114,3 +114,42 @@ def test_a_log_file_in_the_release_becomes_the_journal(monkeypatch: pytest.Monke
     handler = {"class": "logging.FileHandler", "filename": "/srv/blog/releases/one/code/debug.log", "level": "INFO"}
     found = applied({"LOGGING": {"version": 1, "handlers": {"file": handler}}}, monkeypatch)
     assert found["LOGGING"]["handlers"]["file"] == {"class": "logging.StreamHandler", "level": "INFO"}
+
+
+LAYER = "channels_redis.core.RedisChannelLayer"
+
+
+@pytest.mark.parametrize(
+    ("hosts", "expected"),
+    [
+        ([("127.0.0.1", 6379)], ["unix:///run/x.sock"]),
+        (["redis://localhost:6379/1"], ["unix:///run/x.sock"]),
+        ([{"address": ("redis", 6379)}], ["unix:///run/x.sock"]),
+        ([], ["unix:///run/x.sock"]),
+        (["redis://queue.example.com:6379/1"], ["redis://queue.example.com:6379/1"]),
+    ],
+)
+def test_channel_layers_find_the_redis_of_the_site(monkeypatch: pytest.MonkeyPatch, hosts: Any, expected: Any) -> None:
+    config = {"hosts": hosts, "capacity": 9}
+    found = applied({"CHANNEL_LAYERS": {"default": {"BACKEND": LAYER, "CONFIG": config}}}, monkeypatch)
+    assert found["CHANNEL_LAYERS"]["default"] == {"BACKEND": LAYER, "CONFIG": {"hosts": expected, "capacity": 9}}
+
+
+def test_other_channel_layers_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+    assert applied({"CHANNEL_LAYERS": memory}, monkeypatch)["CHANNEL_LAYERS"] == memory
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("redis://localhost:6379/0", "redis+socket:///run/q.sock"),
+        ("redis://", "redis+socket:///run/q.sock"),
+        ("redis://:secret@redis:6379/0", "redis+socket:///run/q.sock"),
+        ("django-db", "django-db"),
+        ("redis://results.example.com/0", "redis://results.example.com/0"),
+    ],
+)
+def test_results_of_celery_go_where_its_tasks_are(monkeypatch: pytest.MonkeyPatch, given: str, expected: str) -> None:
+    monkeypatch.setenv("CELERY_BROKER_URL", "redis+socket:///run/q.sock")
+    assert applied({"CELERY_RESULT_BACKEND": given}, monkeypatch)["CELERY_RESULT_BACKEND"] == expected

@@ -83,7 +83,10 @@ def broker(site: Site) -> str:
     given = str(site.given["broker"])
     if given != "auto":
         return given
-    return "redis" if (site.detected or {}).get("celery") else "none"
+    found = site.detected or {}
+    # The layers of Channels forget soon: those of a site with a cache in Redis lie there.
+    layers = found.get("channel_layers_redis") and site.given["cache"] != "redis"
+    return "redis" if found.get("celery") or layers else "none"
 
 
 def caches(world: World, kind: str = "redis") -> list[tuple[Site, str]]:

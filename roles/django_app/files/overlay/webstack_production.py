@@ -4,6 +4,7 @@
 
 import importlib.util
 import os
+import re
 
 # Tools for development that a project may list while its DEBUG is true, and not install in production.
 _DEVELOPMENT = frozenset(
@@ -18,6 +19,7 @@ _PLAIN_STORAGE = "django.contrib.staticfiles.storage.StaticFilesStorage"
 _STORAGE = "webstack_static.TolerantManifestStorage"
 # Django 6.1 refuses these in production (mail.E001), and `startproject` writes the first one.
 _DEVELOPMENT_MAIL = ("console", "dummy", "filebased", "locmem")
+_LOCAL_REDIS = re.compile(r"rediss?://([^@/]*@)?(localhost|127\.0\.0\.1|redis)?(:\d+)?(/|$)")
 _SESSIONS_IN_DATABASE = "django.contrib.sessions.backends.db"
 
 
@@ -32,6 +34,7 @@ def apply(settings, site, version=None):
     _requests(settings, site)
     _database(settings, site, version)
     _cache(settings, site, version)
+    _queues(settings)
     _files(settings, site, version)
     _logging(settings, site)
 
@@ -135,6 +138,35 @@ def _cache(settings, site, version):
     # Read from the cache, kept in the database: sessions survive a dead cache.
     if settings.get("SESSION_ENGINE", _SESSIONS_IN_DATABASE) == _SESSIONS_IN_DATABASE and "CACHES" in settings:
         settings["SESSION_ENGINE"] = "django.contrib.sessions.backends.cached_db"
+
+
+def _queues(settings):
+    """Celery and Channels that look for Redis on this machine's port, where none listens, find the site's own."""
+    queue = os.environ.get("CELERY_BROKER_URL")  # which Celery itself prefers to its settings
+    backend = settings.get("CELERY_RESULT_BACKEND")
+    if queue and isinstance(backend, str) and _LOCAL_REDIS.match(backend):
+        settings["CELERY_RESULT_BACKEND"] = queue
+    layers = os.environ.get("WEBSTACK_CACHE_URL", "")
+    layers = layers if layers.startswith(("unix:", "redis")) else os.environ.get("BROKER_URL", "")
+    if not layers.startswith(("unix:", "redis")):
+        return
+    found = dict(settings.get("CHANNEL_LAYERS") or {})
+    for name, layer in found.items():
+        config = layer.get("CONFIG") or {}
+        if layer.get("BACKEND", "").startswith("channels_redis.") and all(
+            map(_on_this_port, config.get("hosts") or [])
+        ):
+            found[name] = {**layer, "CONFIG": {**config, "hosts": [layers]}}
+    if found:
+        settings["CHANNEL_LAYERS"] = found
+
+
+def _on_this_port(host):
+    """Whether a host of channels_redis (a URL, a pair, or a mapping with one of these) is Redis on this machine."""
+    address = host.get("address", "") if isinstance(host, dict) else host
+    if isinstance(address, (list, tuple)):
+        address = "redis://%s/" % address[0]
+    return bool(_LOCAL_REDIS.match(str(address)))
 
 
 def _files(settings, site, version):
