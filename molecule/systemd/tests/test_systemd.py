@@ -133,6 +133,33 @@ def test_sandbox(host):
     assert host.check_output("systemctl show hello-web.socket -p Backlog --value") == "2048"
 
 
+def test_a_job_runs_at_its_time_and_not_all_the_time(host):
+    assert host.service("hello-night.timer").is_running
+    assert host.service("hello-night.timer").is_enabled
+    assert host.check_output("systemctl is-active hello-night.service || true") == "inactive"
+    shown = host.check_output("systemctl show hello-night.timer -p TimersCalendar,Persistent,NextElapseUSecRealtime")
+    assert "OnCalendar=*-*-* 03:30:00" in shown
+    assert "Persistent=yes" in shown
+    assert " 03:30:00 " in shown
+    # What the time does; `start` comes back when the job is done.
+    host.check_output("systemctl start hello-night.service")
+    assert host.check_output("systemctl show -p Result,SubState hello-night.service").split() == ["Result=success", "SubState=dead"]
+    assert "tidies up for good night" in host.check_output("journalctl --sync; journalctl -q -o cat -t hello-night")
+    listing = host.run("systemd-analyze security hello-night.service --no-pager").stdout
+    assert float(re.search(r"Overall exposure level for \S+: ([\d.]+)", listing).group(1)) <= 2.0, listing
+
+
+def test_retired_units_are_gone_and_come_back(host, playbook):
+    run = playbook(path="../shared/retire.yml")
+    assert run.rc == 0, run.output
+    assert host.check_output("grep -rl webstack.django.systemd /etc/systemd/system || true") == ""
+    assert host.check_output("systemctl list-units --all --plain --no-legend 'hello-*'") == ""
+    assert ask(host).rc != 0
+    assert playbook(path="../shared/retire.yml").changed == 0
+    assert playbook().rc == 0
+    assert "good day" in ask(host).stdout
+
+
 def test_a_newer_environment_restarts_the_process(host, playbook):
     before = ask(host).stdout.split()[-1]
     host.run("echo SECRET=second > /etc/hello.env")
