@@ -1,0 +1,1 @@
+WORDS = "as written"
