@@ -34,7 +34,13 @@ def systemctl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     tool(tmp_path, "systemctl", f'cat "{tmp_path}/unit-$4" 2>/dev/null || echo LoadState=not-found\n')
 
     def say(name: str, **values: Any) -> None:
-        shown = {"LoadState": "loaded", "ActiveState": "active", "MainPID": os.getpid(), "Type": "exec", "Job": "0"} | values
+        shown = {
+            "LoadState": "loaded",
+            "ActiveState": "active",
+            "MainPID": os.getpid(),
+            "Type": "exec",
+            "Job": "0",
+        } | values
         (tmp_path / f"unit-{name}").write_text("".join(f"{key}={value}\n" for key, value in shown.items()))
 
     return say

@@ -11,11 +11,24 @@ from typing import Any
 
 import pytest
 from ansible_collections.webstack.django.plugins.module_utils import processes, supervisord
-from ansible_collections.webstack.django.plugins.module_utils.supervisord import ProgramError, Programs, decide, wrong_socket
+from ansible_collections.webstack.django.plugins.module_utils.supervisord import (
+    ProgramError,
+    Programs,
+    decide,
+    wrong_socket,
+)
 
 
 def shown(**values: Any) -> dict[str, Any]:
-    return {"state": "RUNNING", "pid": os.getpid(), "start": int(time.time()), "log": "/x", "socket": None, "told": False, **values}
+    return {
+        "state": "RUNNING",
+        "pid": os.getpid(),
+        "start": int(time.time()),
+        "log": "/x",
+        "socket": None,
+        "told": False,
+        **values,
+    }
 
 
 def test_a_process_has_its_start() -> None:

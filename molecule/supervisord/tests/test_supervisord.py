@@ -11,7 +11,7 @@ ASK = (
     "c.sock = s = socket.socket(socket.AF_UNIX); s.settimeout(60); s.connect('/run/webstack/hello/web.sock'); "
     "c.request('GET', '%s'); print(c.getresponse().read().decode())"
 )
-GREETING = "100% $HOME \"quoted\" it's first "
+GREETING = '100% $HOME "quoted" it\'s first '
 
 
 def ask(host, user="www-data", path="/"):
@@ -114,7 +114,9 @@ def test_a_worker_ends_warm_and_nobody_waits_for_it(host):
         host.check_output("timeout 3 webstack-supervisord --no-block restart hello-worker")
         until(host, f"tail -n 1 {LOG}/hello-worker.log | grep -qx 'finishes its job'")
         assert pid(host, "hello-worker") == before
-        assert f"hello-worker RUNNING {before} (ending)" in host.check_output("webstack-supervisord status hello-worker")
+        assert f"hello-worker RUNNING {before} (ending)" in host.check_output(
+            "webstack-supervisord status hello-worker"
+        )
     finally:
         host.check_output("rm /srv/hello/busy")
     until(host, f"! test -e /proc/{before}")
@@ -127,7 +129,9 @@ def test_a_worker_ends_warm_and_nobody_waits_for_it(host):
 def test_a_stop_has_its_time_and_no_more(host):
     host.check_output("touch /srv/hello/busy")
     try:
-        took = host.check_output("sh -c 'begin=$(date +%s); webstack-supervisord stop hello-worker; echo $(($(date +%s) - begin))'")
+        took = host.check_output(
+            "sh -c 'begin=$(date +%s); webstack-supervisord stop hello-worker; echo $(($(date +%s) - begin))'"
+        )
         assert 38 <= int(took) <= 50  # its stop_timeout is 40
     finally:
         host.check_output("rm /srv/hello/busy; webstack-supervisord start hello-worker")
@@ -157,7 +161,7 @@ def test_logs_are_put_aside_and_private(host):
     log = host.file(f"{LOG}/hello-worker.log")
     assert (log.user, log.group, log.mode) == ("root", "adm", 0o640)
     shown = host.check_output(
-        "python3 -c \"from supervisor.xmlrpc import SupervisorTransport as T; from xmlrpc.client import ServerProxy as P; "
+        'python3 -c "from supervisor.xmlrpc import SupervisorTransport as T; from xmlrpc.client import ServerProxy as P; '
         "print(*[(c['stdout_logfile_maxbytes'], c['stdout_logfile_backups']) for c in "
         "P('http://x', T(serverurl='unix:///run/supervisor/supervisor.sock')).supervisor.getAllConfigInfo() "
         "if c['name'] == 'hello-worker'])\""
@@ -171,7 +175,12 @@ def test_a_process_without_a_release_waits_for_it(host):
     host.check_output("touch /srv/later")
     try:
         host.check_output("webstack-supervisord restart later-web")
-        assert host.check_output("python3 -c \"import socket; print(socket.create_connection(('127.0.0.1', 8001)).recv(9))\"") == "b'later'"
+        assert (
+            host.check_output(
+                "python3 -c \"import socket; print(socket.create_connection(('127.0.0.1', 8001)).recv(9))\""
+            )
+            == "b'later'"
+        )
     finally:
         host.check_output("rm /srv/later; webstack-supervisord stop later-web")
     assert host.run("ss -Hlnt | grep 8001").rc != 0
@@ -190,7 +199,7 @@ def test_a_program_that_does_not_stay_up_says_why(host):
 
 
 def test_cron_runs_what_has_a_calendar(host):
-    until(host, "journalctl -q -o cat -t hello-clock | grep -qx \"tick of hello first\"", 70)
+    until(host, 'journalctl -q -o cat -t hello-clock | grep -qx "tick of hello first"', 70)
     assert state(host, "hello-clock") is None
 
 
@@ -212,7 +221,9 @@ def test_sandbox(host):
 
 def test_everything_comes_back_after_the_service_restarts(host):
     """As after a boot: the directories of the sockets are made again. It stops all programs at once, and in their time."""
-    host.check_output("systemctl stop supervisor; rm -r /run/webstack; systemd-tmpfiles --create; systemctl start supervisor")
+    host.check_output(
+        "systemctl stop supervisor; rm -r /run/webstack; systemd-tmpfiles --create; systemctl start supervisor"
+    )
     log = host.check_output("journalctl -q -o cat -u supervisor | tail -n 30")
     assert "Killing process" not in log
     until(host, "webstack-supervisord status | grep -c RUNNING | grep -qx 3")
@@ -241,7 +252,12 @@ def test_only_what_was_changed_is_replaced_and_what_is_undeclared_goes(host, pla
         "sed -i 's/stopwaitsecs=40/stopwaitsecs=41/' webstack-hello-worker.conf; supervisorctl update hello-old hello-worker; "
         "echo hello-old >> /run/webstack/programs; chmod 0600 /run/webstack/hello/web.sock"
     )
-    foreign, worker, old, web = pid(host, "foreign"), pid(host, "hello-worker"), pid(host, "hello-old"), pid(host, "hello-web")
+    foreign, worker, old, web = (
+        pid(host, "foreign"),
+        pid(host, "hello-worker"),
+        pid(host, "hello-old"),
+        pid(host, "hello-web"),
+    )
     run = playbook()
     assert run.rc == 0, run.output
     for action in ("remove hello-old", "replace hello-worker", "replace hello-web"):
@@ -281,7 +297,9 @@ def test_bad_input_is_refused(host, playbook):
     assert "a/b has no user" in words
     assert "the name a/b" in words
     assert "the address [::1]:80" in words
-    run = playbook({"supervisord_processes": [{"name": "x", "command": ["/bin/true"], "user": "hello", "calendar": "*-*~1"}]})
+    run = playbook(
+        {"supervisord_processes": [{"name": "x", "command": ["/bin/true"], "user": "hello", "calendar": "*-*~1"}]}
+    )
     assert run.rc != 0
     assert "cannot be run by cron" in run.output
     assert state(host, "hello-worker") == "RUNNING"
