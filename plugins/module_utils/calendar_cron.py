@@ -53,7 +53,9 @@ def _component(text: str, field: _Field) -> str:
     for part in text.split(","):
         if part == "*":
             return "*"
-        found = _PART.fullmatch(re.sub(r"^\*/", f"{field.low}/", part))
+        if part.startswith("*/"):  # which systemd refuses
+            raise ValueError(f"{part!r} has no beginning: write {field.low}{part[1:]}")
+        found = _PART.fullmatch(part)
         if not found:
             raise ValueError(f"{part!r} is no {field.name} that cron knows")
         first, last, step = found.groups()
@@ -80,9 +82,9 @@ def _weekday(text: str) -> int:
 def _weekdays(text: str) -> str:
     parts = []
     for part in text.strip(",").split(","):
-        first, _dots, last = part.replace("..", "-").partition("-")
+        first, dots, last = part.replace("..", "-").partition("-")
         begin = _weekday(first)
-        end = _weekday(last) if last else begin
+        end = _weekday(last) if dots else begin
         if end < begin:
             raise ValueError(f"{part!r} goes over the end of the week: write two ranges")
         parts.append(f"{begin}-{end}" if end > begin else str(begin))
