@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable
 from typing import Any
 
 from ansible_collections.webstack.django.plugins.module_utils.release import (
@@ -36,7 +37,7 @@ class Activation:
         self.began = time.time()
         self.actions: list[str] = []
         self.digest = site.digest(configure.overlay_files(site, sources))
-        self.units = running.units(site)
+        self.processes = running.processes(site)
 
     def _say(self, words: str) -> None:
         self.actions.append("%s: %s" % (self.site.name, words))
@@ -55,22 +56,25 @@ class Activation:
             self._say("switch to release %s" % site.release_id)
             if not self.check_mode:
                 self._switch(serving)
-        reasons = self._stale()
+        stale = self._stale()
         known = files.state(site.release).get("activated")
-        other_managers = len(self.units) == 0 and known != self.digest
-        restart = bool(reasons) or switch or (other_managers and bool(site["activate"]))
+        other_managers = len(self.processes) == 0 and known != self.digest
+        whole = switch or (other_managers and bool(site["activate"]))
+        restart = bool(stale) or whole
         if restart and self._can_restart():
-            self._say("restart (%s)" % ("; ".join(reasons) or "new release"))
+            self._say("restart (%s)" % ("; ".join(stale.values()) or "new release"))
         if self.check_mode:
-            if not restart and running.unhealthy(site, self.units, patience=2):
+            if not restart and running.unhealthy(site, self.processes, patience=2):
                 self._say("restart, since the site does not answer")
             return self.actions
-        problem = self._restart() if restart else None
-        problem = problem or running.unhealthy(site, self.units, None if restart else 5)
+        # A worker that does not run is no reason to restart the web server.
+        problem = self._restart(None if whole else stale) if restart else None
+        problem = problem or running.unhealthy(site, self.processes, None if restart else 5)
         if problem and not restart and self._can_restart():
             self._say("restart (%s)" % problem)
-            problem = self._restart() or running.unhealthy(site, self.units)
-        problem = problem or next(iter(self._stale()), None)
+            problem = self._restart() or running.unhealthy(site, self.processes)
+        # Those that are not waited for have no say: they may be at work for a while, with the release before.
+        problem = problem or next(iter(self._stale(waited=True).values()), None)
         if problem:
             self._back(problem, switched=switch or known is None)
         gid = account(site).pw_gid
@@ -85,45 +89,50 @@ class Activation:
             files.link(os.path.join("releases", serving), site.path("previous"))
         files.link(os.path.join("releases", site.release_id), site.current)
 
-    def _stale(self) -> list[str]:
+    def _stale(self, waited: bool = False) -> dict[running.Process, str]:
+        """The processes that do not run what they should, and why; all of them, or those that are waited for."""
         site = self.site
         wanted = {**site.variables, **configure.release_environment(site, self.digest)}
         if site["processes"]:
             for name in launchers.VARIABLES:  # set by the scripts of the release
                 wanted.pop(name, None)
         paths = [site.current, site.environment_path, os.path.join(site.release, "env")]
-        found = []
-        for unit in self.units:
-            unit.read()
-            reason = unit.stale(wanted, paths)
+        found = {}
+        for process in self.processes:
+            if waited and not process.waited:
+                continue
+            process.read()
+            reason = process.stale(wanted, paths)
             if reason:
-                found.append(reason)
+                found[process] = reason
         return found
 
     def _can_restart(self) -> bool:
-        """Without the units there is nothing to restart: the role is used by itself."""
-        return bool(self.site["activate"]) and (bool(self.units) or not self._systemd_only())
+        """Without the processes there is nothing to restart: the role is used by itself."""
+        return bool(self.site["activate"]) and (
+            bool(self.processes) or not all(map(running.managed, self.site["activate"]))
+        )
 
-    def _systemd_only(self) -> bool:
-        return all(os.path.basename(argv[0]) == "systemctl" for argv in self.site["activate"])
-
-    def _restart(self) -> str | None:
-        """Run the commands that bring the release into the processes; what went wrong, or None."""
+    def _restart(self, only: Iterable[running.Process] | None = None) -> str | None:
+        """Run the commands that bring the release into the (or only these) processes; what went wrong, or None."""
         if not self._can_restart():
             return None
-        known = {unit.name for unit in self.units}
+        known = {(one.manager, one.name) for one in (self.processes if only is None else only)}
         for argv in self.site["activate"]:
-            if os.path.basename(argv[0]) == "systemctl":
-                named = {word for word in argv[2:] if not word.startswith("-")}
-                if not named & known:
-                    continue
+            manager = os.path.basename(argv[0])
+            if running.managed(argv) and not known & {(manager, name) for name in running.names(argv)}:
+                continue
             done = run(self.site, list(argv), "/", _COMMAND, as_root=True)
-            if done.status:
-                return "`%s` failed with status %d" % (" ".join(argv), done.status)
+            if done.status and "--no-block" not in argv:
+                return "`%s` failed with status %d%s" % (
+                    " ".join(argv),
+                    done.status,
+                    "; it said:\n" + done.tail() if done.text else "",
+                )
         return None
 
     def _journal(self) -> str:
-        words = [one for unit in self.units for one in [unit.journal(self.began)] if one]
+        words = [text for one in self.processes for text in [one.journal(self.began)] if text and one.waited]
         return "\nIts journal says last:\n" + "\n".join(words) if words else ""
 
     def _back(self, problem: str, switched: bool) -> None:
@@ -142,7 +151,7 @@ class Activation:
         if previous and previous != site.release_id and files.load(os.path.join(site.releases, previous)):
             files.link(os.path.join("releases", previous), site.current)
             static.publish(site, [previous, *[one for one in static.kept(site) if one != previous]], check_mode=False)
-            back = self._restart() or running.unhealthy(site, self.units)
+            back = self._restart() or running.unhealthy(site, self.processes)
             # Written last: a run that dies before this tries the release again, and takes it back for good.
             bad = {"config": self.digest, "reason": site.mask(problem), "time": int(time.time())}
             files.update_state(site.release, gid, bad=bad, activated=None)
@@ -153,8 +162,8 @@ class Activation:
                 "correct the project and deploy again; the same release is refused until its code or configuration changes "
                 "(django_app_retry: true tries it again)",
             )
-        for unit in self.units:
-            run(site, ["systemctl", "stop", "--", unit.name], "/", _COMMAND, as_root=True)
+        for one in self.processes:
+            run(site, one.stop_command(), "/", _COMMAND, as_root=True)
         files.remove(site.current)
         raise site.error(
             "activate", "%s\nThere is no earlier release to go back to." % text, "correct the cause and run this again"

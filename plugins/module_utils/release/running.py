@@ -1,34 +1,104 @@
 # Copyright: webstack.django maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What runs of a site: its units, whether they run the wanted release, and whether the site answers."""
+"""What runs of a site: its units or programs, whether they run the wanted release, and whether the site answers."""
 
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import socket
 import subprocess
 import time
 from typing import Any
 
+from ansible_collections.webstack.django.plugins.module_utils.processes import environ, started
 from ansible_collections.webstack.django.plugins.module_utils.release.site import Site
 
 _PAUSE = 0.5  # seconds between two questions
 _JOURNAL_LINES = 30
+_LOG_BYTES = 100_000
 _PATIENCE = 10.0  # seconds that a site may go on giving wrong answers, once it answers
 
 
-class Unit:
-    """A systemd unit as it is now."""
+class Process:
+    """A process of a site as its process manager sees it now."""
 
-    def __init__(self, name: str) -> None:
+    manager = ""  # the command that it is restarted with
+
+    def __init__(self, name: str, waited: bool = True) -> None:
         self.name = name
-        self.values: dict[str, str] = {}
+        self.waited = waited  # whether the activation waits for its restart, and goes back where it fails
         self.read()
 
     def read(self) -> None:
+        """Ask the manager again."""
+        raise NotImplementedError
+
+    @property
+    def exists(self) -> bool:
+        """Whether the manager knows it."""
+        raise NotImplementedError
+
+    @property
+    def pid(self) -> int:
+        """The main process; 0 where there is none."""
+        raise NotImplementedError
+
+    @property
+    def failed(self) -> bool:
+        """Whether the manager has given it up."""
+        raise NotImplementedError
+
+    @property
+    def up(self) -> bool:
+        """Whether it is meant to run and does."""
+        raise NotImplementedError
+
+    @property
+    def changing(self) -> bool:
+        """Whether it is on its way by itself: it was told to end and finishes what it is at, or is being started again."""
+        raise NotImplementedError
+
+    @property
+    def job(self) -> bool:
+        """Whether it ends by itself."""
+        return False
+
+    def journal(self, since: float) -> str:
+        """The last that it said since a moment."""
+        raise NotImplementedError
+
+    def stop_command(self) -> list[str]:
+        """What stops it."""
+        raise NotImplementedError
+
+    def stale(self, wanted: dict[str, str], paths: list[str]) -> str | None:
+        """Why this does not run what it should; None where it does, or will without our help."""
+        if self.job or (self.changing and not self.waited):
+            return None
+        if not self.up or not self.pid:
+            return "%s is not running" % self.name
+        found = environ(self.pid)
+        if "WEBSTACK_RELEASE" in found:
+            if any(found.get(name) != value for name, value in wanted.items()):
+                return "%s runs release %s with another configuration" % (self.name, found["WEBSTACK_RELEASE"])
+            return None
+        # A program may overwrite its environment with its title: then the times tell.
+        began = started(self.pid)
+        if began and any(os.path.lexists(path) and os.lstat(path).st_mtime > began for path in paths):
+            return "%s is older than its configuration" % self.name
+        return None
+
+
+class Unit(Process):
+    """A systemd unit."""
+
+    manager = "systemctl"
+
+    def read(self) -> None:
         """Ask systemd again."""
-        names = "LoadState,ActiveState,SubState,MainPID,Type"
+        names = "LoadState,ActiveState,SubState,MainPID,Type,Job"
         done = subprocess.run(
             ["systemctl", "show", "--property=" + names, "--", self.name], capture_output=True, text=True, check=False
         )
@@ -49,22 +119,21 @@ class Unit:
         """Whether systemd has given it up."""
         return self.values.get("ActiveState") == "failed"
 
-    def stale(self, wanted: dict[str, str], paths: list[str]) -> str | None:
-        """Why this unit does not run what it should; None where it does."""
-        if self.values.get("Type") == "oneshot":
-            return None
-        if self.values.get("ActiveState") != "active" or not self.pid:
-            return "%s is not running" % self.name
-        found = _environ(self.pid)
-        if "WEBSTACK_RELEASE" in found:
-            if any(found.get(name) != value for name, value in wanted.items()):
-                return "%s runs release %s with another configuration" % (self.name, found["WEBSTACK_RELEASE"])
-            return None
-        # A program may overwrite its environment with its title: then the times tell.
-        started = _started(self.pid)
-        if started and any(os.path.lexists(path) and os.lstat(path).st_mtime > started for path in paths):
-            return "%s is older than its configuration" % self.name
-        return None
+    @property
+    def up(self) -> bool:
+        """Whether it is active."""
+        return self.values.get("ActiveState") == "active"
+
+    @property
+    def changing(self) -> bool:
+        """Whether it is being stopped or started, or will be: a restart that was not waited for is a job."""
+        pending = self.values.get("Job", "0") not in ("", "0")
+        return pending or self.values.get("ActiveState") in ("deactivating", "activating")
+
+    @property
+    def job(self) -> bool:
+        """Whether it ends by itself."""
+        return self.values.get("Type") == "oneshot"
 
     def journal(self, since: float) -> str:
         """The last that it said since a moment."""
@@ -73,38 +142,110 @@ class Unit:
         argv = ["journalctl", "--unit=" + self.name, "--since=@%d" % int(since), "--output=cat", "--no-pager"]
         done = subprocess.run(argv, capture_output=True, text=True, errors="replace", check=False)
         # Not --lines: with --since, systemd 252 takes it for the first lines.
-        return "\n".join("    " + line for line in done.stdout.splitlines()[-_JOURNAL_LINES:])
+        return _tail(done.stdout)
+
+    def stop_command(self) -> list[str]:
+        """What stops it; one that may take long is not waited for."""
+        return ["systemctl", *["--no-block"] * (not self.waited), "stop", "--", self.name]
 
 
-def _environ(pid: int) -> dict[str, str]:
-    try:
-        with open("/proc/%d/environ" % pid, "rb") as file:
-            raw = file.read().decode("utf-8", "replace")
-    except OSError:
-        return {}
-    return dict(one.split("=", 1) for one in raw.split("\0") if "=" in one)
+class Program(Process):
+    """A program of supervisord, seen through the command of our role."""
+
+    manager = "webstack-supervisord"
+
+    def __init__(self, name: str, waited: bool = True, command: str = "webstack-supervisord") -> None:
+        self.command = command
+        super().__init__(name, waited)
+        self._log_before = self._log_size()
+
+    def read(self) -> None:
+        """Ask supervisord again."""
+        self.values: dict[str, Any] = {}
+        try:
+            argv = [self.command, "--json", "status", self.name]
+            done = subprocess.run(argv, capture_output=True, text=True, check=False)
+            self.values = json.loads(done.stdout).get(self.name, {})
+        except (OSError, ValueError):  # no such command, or supervisord does not answer
+            return
+
+    @property
+    def exists(self) -> bool:
+        """Whether supervisord knows it."""
+        return bool(self.values)
+
+    @property
+    def pid(self) -> int:
+        """The main process; 0 where there is none."""
+        return int(self.values.get("pid") or 0)
+
+    @property
+    def failed(self) -> bool:
+        """Whether supervisord has given it up."""
+        return self.values.get("state") == "FATAL"
+
+    @property
+    def up(self) -> bool:
+        """Whether it runs; one that starts counts, as a unit of Type=exec does."""
+        return self.values.get("state") in ("RUNNING", "STARTING")
+
+    @property
+    def changing(self) -> bool:
+        """Whether it was told to end, is being stopped, or is tried again."""
+        return bool(self.values.get("told")) or self.values.get("state") in ("STOPPING", "BACKOFF", "STARTING")
+
+    def _log_size(self) -> int:
+        try:
+            return os.stat(self.values["log"]).st_size
+        except (OSError, KeyError):
+            return 0
+
+    def journal(self, since: float) -> str:
+        """The last that it wrote into its log since this object was made: the lines have no times."""
+        try:
+            with open(self.values["log"], "rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                begin = self._log_before if self._log_before <= size else 0  # it was put aside meanwhile
+                file.seek(max(begin, size - _LOG_BYTES))
+                return _tail(file.read().decode("utf-8", "replace"))
+        except (OSError, KeyError):
+            return ""
+
+    def stop_command(self) -> list[str]:
+        """What stops it."""
+        return [self.command, "stop", self.name]
 
 
-def _started(pid: int) -> float | None:
-    """When a process was started, in seconds of the wall clock (proc(5): field 22 of stat, in clock ticks)."""
-    try:
-        with open("/proc/%d/stat" % pid, encoding="utf-8") as file:
-            ticks = int(file.read().rpartition(")")[2].split()[19])
-        with open("/proc/uptime", encoding="utf-8") as file:
-            uptime = float(file.read().split()[0])
-    except (OSError, ValueError, IndexError):
-        return None
-    return time.time() - uptime + ticks / os.sysconf("SC_CLK_TCK")
+_KINDS: dict[str, type[Process]] = {kind.manager: kind for kind in (Unit, Program)}
 
 
-def units(site: Site) -> list[Unit]:
-    """The units that the site's activation restarts or reloads, as far as they are there."""
-    names: list[str] = []
+def _tail(text: str) -> str:
+    return "\n".join("    " + line for line in text.splitlines()[-_JOURNAL_LINES:])
+
+
+def names(argv: list[str]) -> list[str]:
+    """The units or programs in a command of ``activate``, like ``systemctl --no-block restart blog-worker.service``."""
+    return [word for word in argv[1:] if not word.startswith("-")][1:]
+
+
+def managed(argv: list[str]) -> bool:
+    """Whether a command is one of a process manager that we know."""
+    return os.path.basename(argv[0]) in _KINDS
+
+
+def processes(site: Site) -> list[Process]:
+    """What the site's activation restarts or reloads, as far as it is there."""
+    found: dict[tuple[str, str], Process] = {}
     for argv in site["activate"]:
-        if os.path.basename(argv[0]) == "systemctl":
-            words = [word for word in argv[1:] if not word.startswith("-")]
-            names += [word for word in words[1:] if word not in names]
-    return [unit for unit in map(Unit, names) if unit.exists]
+        kind = _KINDS.get(os.path.basename(argv[0]))
+        for name in names(argv) if kind else []:
+            key = (kind.manager, name) if kind else ("", name)
+            waited = "--no-block" not in argv
+            if kind is Program:
+                found.setdefault(key, Program(name, waited, argv[0]))
+            elif kind:
+                found.setdefault(key, kind(name, waited))
+    return [one for one in found.values() if one.exists]
 
 
 class _SocketConnection(http.client.HTTPConnection):
@@ -144,7 +285,7 @@ def good(status: int, wanted: list[int]) -> bool:
     return status in wanted if wanted else status < 500 and status != 400
 
 
-def unhealthy(site: Site, watched: list[Unit], patience: float | None = None) -> str | None:
+def unhealthy(site: Site, watched: list[Process], patience: float | None = None) -> str | None:
     """Ask until the site answers well; None then, else what is wrong."""
     health = site["health"]
     if health is None or not (health["socket"] or health["address"]):
@@ -167,10 +308,12 @@ def unhealthy(site: Site, watched: list[Unit], patience: float | None = None) ->
         now = time.monotonic()
         if answered is not None and now - answered > _PATIENCE:
             return words
-        for unit in watched:
-            unit.read()
-            if unit.failed:
-                return "%s has failed" % unit.name
+        for one in watched:
+            if not one.waited:
+                continue
+            one.read()
+            if one.failed:
+                return "%s has failed" % one.name
         if now + _PAUSE > deadline:
             return "%s, for %d seconds" % (words, limit)
         time.sleep(_PAUSE)
