@@ -71,6 +71,7 @@ from ansible_collections.webstack.django.plugins.module_utils.release import (
     accounts,
     activate,
     build,
+    database,
     fetch,
     files,
     mirror,
@@ -125,6 +126,7 @@ class Steps:
 
     def _accounts(self, site: Site, outcome: Outcome) -> None:
         if site.present:
+            outcome.warnings += database.same(site)
             outcome.actions += accounts.create(site, self.check_mode)
         else:
             outcome.actions += accounts.remove(site, self.check_mode)

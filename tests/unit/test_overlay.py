@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
+import types
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +30,13 @@ CONSOLE = {"default": {"BACKEND": "django.core.mail.backends.console.EmailBacken
 
 
 def applied(
-    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch, version: tuple[int, int] = (5, 2)
+    settings: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    version: tuple[int, int] = (5, 2),
+    database: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The settings after the overlay."""
+    monkeypatch.syspath_prepend(str(PATH.parent))
     for name, value in (("SECRET_KEY", "k"), ("DATABASE_PASSWORD", "p"), ("CACHE_URL", "unix:///run/x.sock")):
         monkeypatch.setenv(f"WEBSTACK_{name}", value)
     spec = importlib.util.spec_from_file_location("webstack_production", PATH)
@@ -38,7 +44,7 @@ def applied(
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     result = dict(settings)
-    module.apply(result, SITE, version)
+    module.apply(result, {**SITE, "database": database} if database else SITE, version)
     return result
 
 
@@ -153,3 +159,100 @@ def test_other_channel_layers_stay(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_results_of_celery_go_where_its_tasks_are(monkeypatch: pytest.MonkeyPatch, given: str, expected: str) -> None:
     monkeypatch.setenv("CELERY_BROKER_URL", "redis+socket:///run/q.sock")
     assert applied({"CELERY_RESULT_BACKEND": given}, monkeypatch)["CELERY_RESULT_BACKEND"] == expected
+
+
+# Databases ---------------------------------------------------------------------------------------
+
+HERE = {"engine": "mysql", "name": "blog", "user": "blog", "host": "localhost", "port": None}
+THERE = {**HERE, "host": "10.0.0.3", "port": 3306}
+STRICT = "SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_TRANS_TABLES')"
+MYSQL = {"charset": "utf8mb4", "init_command": STRICT, "isolation_level": "read committed"}
+FILE = {"engine": "sqlite3", "name": "/srv/blog/shared/database/db.sqlite3"}
+WAL = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA journal_size_limit = 67108864"
+
+
+def driver(monkeypatch: pytest.MonkeyPatch, version: tuple[Any, ...], file: str = "/x/MySQLdb/__init__.py") -> None:
+    module = types.ModuleType("MySQLdb")
+    module.__file__, module.version_info = file, version  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "MySQLdb", module)
+
+
+def test_mariadb_of_the_same_host_is_its_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WEBSTACK_DATABASE_PASSWORD", raising=False)
+    found = applied({"DATABASES": SQLITE, "INSTALLED_APPS": []}, monkeypatch, database=HERE)
+    assert found["INSTALLED_APPS"] == []
+    assert found["DATABASES"]["default"] == {
+        "ENGINE": "django.db.backends.mysql",
+        "NAME": "blog",
+        "USER": "blog",
+        "PASSWORD": "p",
+        "HOST": "localhost",
+        "PORT": "",
+        "OPTIONS": {**MYSQL, "unix_socket": "/run/mysqld/mysqld.sock"},
+        "CONN_MAX_AGE": 60,
+        "CONN_HEALTH_CHECKS": True,
+    }
+
+
+@pytest.mark.parametrize(
+    ("version", "file", "database", "tls"),
+    [
+        ((2, 2, 7, "final", 0), "/x/MySQLdb/__init__.py", THERE, {"ssl_mode": "REQUIRED"}),
+        ((2, 1, 1, "final", 0), "/x/MySQLdb/__init__.py", THERE, {"ssl": {"cipher": "HIGH:!aNULL"}}),
+        ((1, 4, 6, "final", 1), "/x/pymysql/__init__.py", THERE, {"ssl": {"check_hostname": False}}),
+        ((2, 2, 7, "final", 0), "/x/MySQLdb/__init__.py", {**THERE, "sslmode": "disable"}, {}),
+        ((2, 2, 7, "final", 0), "/x/MySQLdb/__init__.py", {**THERE, "host": "127.0.0.1"}, {}),
+    ],
+)
+def test_mariadb_of_another_host_is_encrypted(
+    version: tuple[Any, ...], file: str, database: Any, tls: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver(monkeypatch, version, file)
+    found = applied({}, monkeypatch, database=database)["DATABASES"]["default"]
+    assert found["OPTIONS"] == {**MYSQL, **tls}
+    assert (found["HOST"], found["PORT"]) == (database["host"], "3306")
+
+
+def test_options_of_a_project_for_mariadb_stay_but_for_its_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = {
+        "ENGINE": "django.contrib.gis.db.backends.mysql",
+        "OPTIONS": {"isolation_level": "repeatable read", "read_default_file": "/x", "ssl": {}, "connect_timeout": 3},
+        "ATOMIC_REQUESTS": True,
+    }
+    found = applied({"DATABASES": {"default": own}}, monkeypatch, database=HERE)["DATABASES"]["default"]
+    assert found["ENGINE"] == "django.contrib.gis.db.backends.mysql"
+    assert found["ATOMIC_REQUESTS"] is True
+    assert found["OPTIONS"] == {
+        **MYSQL,
+        "isolation_level": "repeatable read",
+        "connect_timeout": 3,
+        "unix_socket": "/run/mysqld/mysqld.sock",
+    }
+
+
+@pytest.mark.parametrize(
+    ("own", "engine", "options"),
+    [
+        (
+            {"ENGINE": "django.db.backends.sqlite3", "NAME": "db.sqlite3"},
+            "django.db.backends.sqlite3",
+            {"timeout": 20, "init_command": WAL, "transaction_mode": "IMMEDIATE"},
+        ),
+        (
+            {
+                "ENGINE": "django.contrib.gis.db.backends.spatialite",
+                "OPTIONS": {"timeout": 5, "init_command": "PRAGMA cache_size = 1", "transaction_mode": "EXCLUSIVE"},
+            },
+            "django.contrib.gis.db.backends.spatialite",
+            {"timeout": 5, "init_command": WAL + "; PRAGMA cache_size = 1", "transaction_mode": "EXCLUSIVE"},
+        ),
+        (
+            {"ENGINE": "django.contrib.gis.db.backends.postgis", "OPTIONS": {"pool": True}},
+            "django.contrib.gis.db.backends.spatialite",
+            {"timeout": 20, "init_command": WAL, "transaction_mode": "IMMEDIATE"},
+        ),
+    ],
+)
+def test_sqlite(own: Any, engine: str, options: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = applied({"DATABASES": {"default": own}}, monkeypatch, database=FILE)["DATABASES"]["default"]
+    assert found == {"ENGINE": engine, "NAME": FILE["name"], "OPTIONS": options, "CONN_MAX_AGE": 60}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 BLOG = {"name": "blog", "password": "blog-password-1"}
@@ -314,3 +316,10 @@ def test_a_cluster_that_is_gone_is_made_again(host, playbook) -> None:
     assert superuser(host, "SHOW server_encoding") == "UTF8"
     assert superuser(host, "SHOW data_checksums") == "on"
     assert playbook().changed == 0
+
+
+def test_the_unit_is_closed(host) -> None:
+    unit = host.check_output("systemctl list-units --plain --no-legend 'postgresql@*' | cut -d ' ' -f 1")
+    scored = host.check_output(f"systemd-analyze security --no-pager {unit} | tail -n 1")
+    assert float(re.search(r"level for \S+: ([0-9.]+)", scored).group(1)) <= 2.5
+    assert sql(host, "SET jit_above_cost = 0; SELECT sum(g) FROM generate_series(1, 1000) g").stdout == "500500\n"

@@ -9,7 +9,7 @@ import stat
 from typing import Any, Callable
 
 from ansible_collections.webstack.django.plugins.module_utils import detect_settings
-from ansible_collections.webstack.django.plugins.module_utils.release import files, launchers
+from ansible_collections.webstack.django.plugins.module_utils.release import database, files, launchers
 from ansible_collections.webstack.django.plugins.module_utils.release.commands import account
 from ansible_collections.webstack.django.plugins.module_utils.release.site import Site, environment_file, quote
 
@@ -87,15 +87,15 @@ def release_environment(site: Site, digest: str) -> dict[str, str]:
 
 def overlay_values(site: Site) -> dict[str, Any]:
     """What the generated settings are made from; secrets stay in the environment."""
-    database = dict(site["database"] or {})
-    for key in ("password", "url"):
-        database.pop(key, None)
+    wanted = dict(site["database"] or {})
+    for key in ("password", "url", "switch_from"):
+        wanted.pop(key, None)
     return {
         "name": site.name,
         "release": site.release,
         "allowed_hosts": site.allowed_hosts,
         "trusted_origins": site.trusted_origins,
-        "database": database or None,
+        "database": wanted or None,
         "cache": bool(site["cache"]),
         "static_root": site.static_root,
         "media_root": site.media_root,
@@ -138,6 +138,7 @@ def release_facts(site: Site) -> dict[str, Any]:
     facts = {key: site[key] for key in keys}
     facts.update(interface=site.interface)
     facts.update(id=site.release_id, site=site.name, commit=site["source"]["commit"], project=site.project)
+    facts["database"] = database.facts(site)
     return facts
 
 
@@ -157,6 +158,8 @@ def apply(site: Site, sources: dict[str, str], check_mode: bool) -> list[str]:
         _share(site, path, changes)
     for path in site["directories"]:
         _directory(site, path, changes)
+    for words, make in database.missing(site):
+        changes.want(True, words, make)
     for item in site["files"]:
         _place(site, item, changes)
     wanted = {os.path.join(site.overlay, name): (text, 0o640) for name, text in texts.items()}

@@ -6,13 +6,13 @@ import importlib.util
 import os
 import re
 
+import webstack_database
+
 # Tools for development that a project may list while its DEBUG is true, and not install in production.
 _DEVELOPMENT = frozenset(
     "debug_toolbar django_browser_reload django_extensions django_watchfiles livereload nplusone query_inspector "
     "silk template_profiler_panel zeal".split()
 )
-_ENGINES = {"postgresql": "django.db.backends.postgresql", "mysql": "django.db.backends.mysql"}
-_FAMILIES = {"postgresql": ("postg", "psql"), "mysql": ("mysql", "mariadb")}
 _POSTGRES = "django.contrib.postgres"
 _LOCAL_CACHES = ("", "locmem.LocMemCache", "dummy.DummyCache", "filebased.FileBasedCache", "db.DatabaseCache")
 _PLAIN_STORAGE = "django.contrib.staticfiles.storage.StaticFilesStorage"
@@ -87,34 +87,10 @@ def _database(settings, site, version):
     if not wanted:
         return
     databases = dict(settings.get("DATABASES") or {})
-    old = databases.get("default") or {}
-    family = wanted["engine"]
-    related = any(word in old.get("ENGINE", "") for word in _FAMILIES[family])
-    gis = old.get("ENGINE", "").startswith("django.contrib.gis") and family == "postgresql"
-    kept = ("ATOMIC_REQUESTS", "AUTOCOMMIT", "CONN_MAX_AGE", "DISABLE_SERVER_SIDE_CURSORS", "TEST", "TIME_ZONE")
-    new = {"CONN_MAX_AGE": 60}
-    new.update((key, old[key]) for key in kept if key in old and (related or key == "ATOMIC_REQUESTS"))
-    engine = old["ENGINE"] if related else _ENGINES[family]
-    if gis:
-        engine = "django.contrib.gis.db.backends.postgis"
-    options = dict(old.get("OPTIONS") or {}) if related else {}
-    if wanted.get("sslmode"):
-        options["sslmode"] = wanted["sslmode"]
-    if options.get("pool"):
-        new["CONN_MAX_AGE"] = 0  # Django pools these connections itself, and refuses both
-    elif version >= (4, 1):
-        new["CONN_HEALTH_CHECKS"] = True
-    new.update(
-        ENGINE=engine,
-        NAME=wanted["name"],
-        USER=wanted["user"],
-        PASSWORD=os.environ.get("WEBSTACK_DATABASE_PASSWORD", ""),
-        HOST=wanted["host"],
-        PORT=str(wanted.get("port") or ""),
-        OPTIONS=options,
-    )
-    settings["DATABASES"] = {**databases, "default": new}
-    if family == "postgresql" and not any(one.startswith(_POSTGRES) for one in settings.get("INSTALLED_APPS") or []):
+    databases["default"] = webstack_database.connection(databases.get("default") or {}, wanted, version)
+    settings["DATABASES"] = databases
+    postgresql = wanted["engine"] == "postgresql"
+    if postgresql and not any(one.startswith(_POSTGRES) for one in settings.get("INSTALLED_APPS") or []):
         # Packages that find PostgreSQL use its full-text search, whose checks ask for this app; it has no models.
         settings["INSTALLED_APPS"] = [*(settings.get("INSTALLED_APPS") or []), _POSTGRES]
 
