@@ -5,6 +5,7 @@
     tools/spec.py --check    fail with a diff where they differ
 
 The README's example holds the variables of the role's Molecule scenario, so it is run by every test.
+Entry points beside `main` (`tasks_from`) have a table of their own; the defaults hold the options of all.
 """
 
 from __future__ import annotations
@@ -103,8 +104,15 @@ def _between(text: str, name: str, body: str) -> str:
     return f"{text.rstrip()}\n\n{block}\n"
 
 
-def readme(role: str, spec: dict[str, Any], old: str) -> str:
+def _entry(name: str, spec: dict[str, Any]) -> str:
+    """What an entry point beside `main` is for, and its options."""
+    intro = textwrap.fill(f"`tasks_from: {name}`: " + _plain(_text(spec["description"])), 110)
+    return f"{intro}\n\n{table(spec.get('options', {}))}"
+
+
+def readme(role: str, specs: dict[str, dict[str, Any]], old: str) -> str:
     """The README with fresh tables; what people wrote outside the markers stays."""
+    spec = specs["main"]
     if not old:
         description = spec.get("description") or spec["short_description"]
         lines = description if isinstance(description, list) else [description]
@@ -113,7 +121,10 @@ def readme(role: str, spec: dict[str, Any], old: str) -> str:
     text = _between(old, "example", example(role))
     if BEGIN.format("options") not in text:
         text = text.rstrip() + "\n\n## Options\n"
-    return _between(text, "options", table(spec.get("options", {})))
+    text = _between(text, "options", table(spec.get("options", {})))
+    for name in sorted(specs.keys() - {"main"}):
+        text = _between(text, f"options of {name}", _entry(name, specs[name]))
+    return text
 
 
 def main() -> int:
@@ -123,12 +134,16 @@ def main() -> int:
     differs = False
     for specs in sorted(ROOT.glob("roles/*/meta/argument_specs.yml")):
         directory = specs.parent.parent
-        spec = yaml.safe_load(specs.read_text())["argument_specs"]["main"]
+        entries = yaml.safe_load(specs.read_text())["argument_specs"]
+        options = dict(entries["main"].get("options", {}))
+        for spec in entries.values():
+            for name, option in spec.get("options", {}).items():
+                options.setdefault(name, option)
         readme_path = directory / "README.md"
         old_readme = readme_path.read_text() if readme_path.exists() else ""
         wanted = {
-            directory / "defaults" / "main.yml": defaults(directory.name, spec.get("options", {})),
-            readme_path: readme(directory.name, spec, old_readme),
+            directory / "defaults" / "main.yml": defaults(directory.name, options),
+            readme_path: readme(directory.name, entries, old_readme),
         }
         for path, text in wanted.items():
             found = path.read_text() if path.exists() else ""
