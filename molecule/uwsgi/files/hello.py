@@ -17,5 +17,5 @@ def application(environ, start_response):
         raise RuntimeError("an error of the application")
     start_response("200 OK", [("Content-Type", "application/json")])
     said = {key: value for key, value in environ.items() if isinstance(value, str)}
-    more = {"pid": os.getpid(), "version": VERSION, "words": WORDS, "greeting": os.environ.get("GREETING")}
+    more = {"pid": os.getpid(), "version": VERSION, "words": WORDS}
     return [json.dumps({**said, **more, "threads": environ["wsgi.multithread"]}).encode()]

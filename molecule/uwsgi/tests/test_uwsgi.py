@@ -27,7 +27,7 @@ def client(host, *words):
     return json.loads(done.stdout)
 
 
-def meanwhile(host, command, seconds=8):
+def meanwhile(host, command, seconds=6):
     """What visitors get who ask all the time, while something happens."""
     line = f"python3 /opt/client.py load {seconds} 3 & sleep 1; {command}; wait"
     done = host.run(line)
@@ -90,8 +90,8 @@ def test_a_request_that_does_not_end_is_killed(host):
 def test_requests_under_way_are_finished_at_a_stop(host):
     line = "python3 /opt/client.py many 2 3 & sleep 1; systemctl stop hello; systemctl is-active hello; wait"
     done = host.run(line)
-    inactive, answer = done.stdout.splitlines()
-    assert inactive == "inactive"
+    (answer,) = [line for line in done.stdout.splitlines() if line != "inactive"]
+    assert "inactive" in done.stdout.splitlines()
     assert (json.loads(answer)["answers"], json.loads(answer)["failures"]) == (2, [])
     assert show(host, "Result") == "success"
 
@@ -151,14 +151,15 @@ def test_errors_are_in_the_journal_and_requests_are_not(host):
     assert host.run("python3 /opt/client.py ask /error").rc != 0
     said = journal(host, since)
     assert "RuntimeError: an error of the application" in said
-    assert re.search(r"GET /error => .* HTTP/1.1 500", said)
+    assert re.search(r"GET /error => .*\(HTTP/1.1 500\)", said)
     assert "/quiet" not in said
 
 
 def test_http_on_a_port_of_its_own(host):
     """One process with two threads, replaced after a few requests."""
-    answers = [json.loads(host.check_output("curl -sS http://127.0.0.1:8009/x")) for _ in range(8)]
-    assert {(one["PATH_INFO"], one["greeting"], one["threads"]) for one in answers} == {("/x", "good day", True)}
+    ask = "from urllib.request import urlopen; print(urlopen('http://127.0.0.1:8009/x', timeout=20).read().decode())"
+    answers = [json.loads(host.check_output("python3 -c %s", ask)) for _ in range(8)]
+    assert {(one["PATH_INFO"], one["threads"]) for one in answers} == {("/x", True)}
     assert len({one["pid"] for one in answers}) >= 2
     assert show(host, "NRestarts", "plain") == "0"
 
