@@ -37,7 +37,7 @@ class Run:
 def pytest_collection_modifyitems(items: list[Any]) -> Generator[None]:
     """The tests of one machine run one after another; two machines wait for each other only in a stack."""
     config = yaml.safe_load(Path(os.environ["MOLECULE_FILE"]).read_text())
-    independent = all(platform["name"] in {"debian12", "debian13"} for platform in config["platforms"])
+    independent = not any(platform.get("groups") for platform in config["platforms"])
     for item in items:
         host = getattr(item, "callspec", None) and item.callspec.params.get("_testinfra_host")
         item.add_marker(pytest.mark.xdist_group(host.backend.host if host and independent else "all"))

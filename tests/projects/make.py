@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Make the Django projects that the stack scenarios deploy.
 
-Each one has another shape (see SHAPES) and is what its own tool generates plus one small app with a
+Each one has another shape (see SHAPES and MORE) and is what its own tool generates plus one small app with a
 model, a page from the database and a stylesheet. Nothing in them knows of webstack.django.
 
 Usage: make.py DIRECTORY [SHAPE ...]   (needs `uv` on PATH; makes DIRECTORY/<shape>, each a git repository)
@@ -15,7 +15,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-APP = Path(__file__).parent / "notes"
+HERE = Path(__file__).parent
+APP = HERE / "notes"
 
 DATABASE_PREFIXED = """DATABASES = {
     "default": {
@@ -50,7 +51,20 @@ class Command(BaseCommand):
     def handle(self, **options):
         raise CommandError("say which tenant")
 """
+CELERY_URLS = """    path("queue/", jobs.views.queue),
+    path("done/", jobs.views.done),
+    path("ticks/", jobs.views.ticks),
+"""
 SHAPES = ("plain", "uvlock", "databaseurl", "prefixed", "localsettings")
+# Projects that need more than a web process: a queue with workers, and WebSockets. Made only when they are named.
+MORE = {
+    "celery": ("celery[redis]>=5.7,<6\n", '    "jobs.apps.JobsConfig",\n', CELERY_URLS),
+    "channels": (
+        "channels>=4.2,<5\nchannels-redis>=4.2,<5\ndjango-realtime-chat==2.0.1\n",
+        '    "channels",\n    "rest_framework",\n    "django_realtime_chat",\n',
+        '    path("chat/", include("django_realtime_chat.urls")),\n',
+    ),
+}
 
 
 def run(*argv: str, cwd: Path) -> None:
@@ -76,6 +90,32 @@ def production(settings: Path, shape: str) -> None:
     edit(settings, r"ALLOWED_HOSTS = \[\]", 'ALLOWED_HOSTS = os.environ.get("ALLOWED_HOSTS", "").split(",")')
     with settings.open("a") as file:
         file.write("\n" + PRODUCTION[shape])
+
+
+def extend(directory: Path, shape: str) -> None:
+    """Make the project one of MORE."""
+    requirements, apps, urls = MORE[shape]
+    given = HERE / shape
+    config = directory / "config"
+    edit(config / "settings.py", r"INSTALLED_APPS = \[\n", "INSTALLED_APPS = [\n" + apps)
+    edit(config / "settings.py", r"from pathlib import Path\n", "import os\nfrom pathlib import Path\n")
+    with (config / "settings.py").open("a") as file:
+        file.write((given / "settings.py").read_text())
+    edit(config / "urls.py", r"from django.urls import path\n", "from django.urls import include, path\n")
+    edit(config / "urls.py", r"urlpatterns = \[\n", "urlpatterns = [\n" + urls)
+    if shape == "celery":
+        shutil.copytree(given / "jobs", directory / "jobs", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(given / "celery.py", config)
+        (config / "__init__.py").write_text("from .celery import app as celery_app\n")
+        edit(
+            config / "urls.py",
+            r"\nfrom django.urls import include",
+            "\nimport jobs.views\nfrom django.urls import include",
+        )
+    else:
+        shutil.copy(given / "asgi.py", config)
+    with (directory / "requirements.txt").open("a") as file:
+        file.write(requirements)
 
 
 def make(directory: Path, shape: str) -> None:
@@ -117,6 +157,8 @@ def make(directory: Path, shape: str) -> None:
     else:
         extra = {"databaseurl": "dj-database-url\npsycopg[binary]\n", "prefixed": "psycopg[binary]\n"}.get(shape, "")
         (directory / "requirements.txt").write_text("Django>=5.2,<6\n" + extra)
+    if shape in MORE:
+        extend(directory, shape)
     (directory / ".gitignore").write_text("*.pyc\n__pycache__/\ndb.sqlite3\ncollected/\nlocal_settings.py\n")
     for argv in (["init", "-qb", "main"], ["add", "-A"], ["commit", "-qm", f"The project {shape}"]):
         run("git", "-c", "user.name=Developer", "-c", "user.email=dev@example.com", *argv, cwd=directory)

@@ -20,7 +20,7 @@ SITE: dict[str, Any] = {
     "allowed_hosts": ["blog.example.com"],
     "trusted_origins": ["https://blog.example.com"],
     "database": {"engine": "postgresql", "name": "blog", "user": "blog", "host": "/run/postgresql", "port": 5432},
-    "cache": True,
+    "cache": "redis",
     "static_root": "/srv/blog/releases/one/static",
     "media_root": "/srv/blog/shared/media",
     "media_url": "/media/",
@@ -34,17 +34,19 @@ def applied(
     monkeypatch: pytest.MonkeyPatch,
     version: tuple[int, int] = (5, 2),
     database: dict[str, Any] | None = None,
+    cache: str = "unix:///run/x.sock",
 ) -> dict[str, Any]:
     """The settings after the overlay."""
     monkeypatch.syspath_prepend(str(PATH.parent))
-    for name, value in (("SECRET_KEY", "k"), ("DATABASE_PASSWORD", "p"), ("CACHE_URL", "unix:///run/x.sock")):
+    for name, value in (("SECRET_KEY", "k"), ("DATABASE_PASSWORD", "p"), ("CACHE_URL", cache)):
         monkeypatch.setenv(f"WEBSTACK_{name}", value)
     spec = importlib.util.spec_from_file_location("webstack_production", PATH)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     result = dict(settings)
-    module.apply(result, {**SITE, "database": database} if database else SITE, version)
+    site = {**SITE, "cache": "memcached" if cache.startswith("memcached") else "redis"}
+    module.apply(result, {**site, "database": database} if database else site, version)
     return result
 
 
@@ -69,7 +71,7 @@ def test_what_startproject_makes(monkeypatch: pytest.MonkeyPatch) -> None:
         "CONN_MAX_AGE": 60,
         "CONN_HEALTH_CHECKS": True,
     }
-    assert found["CACHES"]["default"]["BACKEND"] == "webstack_cache.TolerantRedisCache"
+    assert found["CACHES"]["default"]["BACKEND"] == "webstack_cache_redis.TolerantRedisCache"
     assert found["SESSION_ENGINE"] == "django.contrib.sessions.backends.cached_db"
     assert found["STORAGES"]["staticfiles"] == {"BACKEND": "webstack_static.TolerantManifestStorage"}
     assert found["LOGGING"]["root"] == {"handlers": ["webstack"], "level": "WARNING"}
@@ -256,3 +258,42 @@ def test_options_of_a_project_for_mariadb_stay_but_for_its_server(monkeypatch: p
 def test_sqlite(own: Any, engine: str, options: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     found = applied({"DATABASES": {"default": own}}, monkeypatch, database=FILE)["DATABASES"]["default"]
     assert found == {"ENGINE": engine, "NAME": FILE["name"], "OPTIONS": options, "CONN_MAX_AGE": 60}
+
+
+MEMCACHED = "django.core.cache.backends.memcached."
+SESSIONS = "django.contrib.sessions.backends.cached_db"
+
+
+@pytest.mark.parametrize(
+    ("own", "url", "location"),
+    [
+        ({}, "memcached:///run/memcached-x/memcached.sock", "unix:/run/memcached-x/memcached.sock"),
+        ({"BACKEND": MEMCACHED + "PyMemcacheCache", "LOCATION": "a:1"}, "memcached://10.0.0.3:11211", "10.0.0.3:11211"),
+        ({"BACKEND": MEMCACHED + "PyLibMCCache"}, "memcached://10.0.0.3:11211", "10.0.0.3:11211"),
+        ({"BACKEND": MEMCACHED + "MemcachedCache"}, "memcached://10.0.0.3:11211", "10.0.0.3:11211"),
+        ({"BACKEND": "django_pylibmc.memcached.PyLibMCCache"}, "memcached://[fd00::1]:11211", "[fd00::1]:11211"),
+    ],
+)
+def test_memcached(own: dict[str, Any], url: str, location: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {"CACHES": {"default": {**own, "TIMEOUT": 7}}} if own else {}
+    found = applied(settings, monkeypatch, (3, 2), cache=url)
+    cache = found["CACHES"]["default"]
+    assert cache["BACKEND"] == "webstack_cache_memcached.TolerantMemcachedCache"
+    assert (cache["LOCATION"], cache["KEY_PREFIX"]) == (location, "blog")
+    assert cache.get("TIMEOUT") == (7 if own else None)
+    assert found["SESSION_ENGINE"] == SESSIONS
+
+
+@pytest.mark.parametrize(
+    ("backend", "url", "version"),
+    [
+        ("django_redis.cache.RedisCache", "memcached:///run/x.sock", (5, 2)),
+        (MEMCACHED + "PyLibMCCache", "unix:///run/x.sock", (5, 2)),
+        (MEMCACHED + "MemcachedCache", "memcached:///run/x.sock", (3, 1)),
+    ],
+)
+def test_a_cache_of_another_kind_stays(
+    backend: str, url: str, version: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caches = {"default": {"BACKEND": backend, "LOCATION": "elsewhere"}}
+    assert applied({"CACHES": caches}, monkeypatch, version, cache=url)["CACHES"] == caches

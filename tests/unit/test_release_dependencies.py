@@ -167,6 +167,10 @@ ADD = f"{PIP} --constraint ROOT/releases/one/constraints.txt "
         ({"Django": "5.2", "redis": "5.0"}, set(), {"cache": {"url": "x"}}, None),
         ({"Django": "3.2"}, set(), {"cache": {"url": "x"}}, None),
         ({"Django": "5.2"}, set(), {"cache": {"url": "x"}, "settings_overlay": False}, None),
+        ({"Django": "5.2"}, set(), {"cache": {"url": "memcached:///run/x.sock"}}, "pymemcache>=4"),
+        ({"Django": "5.2", "pymemcache": "4.0"}, set(), {"cache": {"url": "memcached:///run/x.sock"}}, None),
+        ({"Django": "3.2"}, set(), {"cache": {"url": "memcached://10.0.0.3:11211"}}, "pymemcache>=4"),
+        ({"Django": "2.2"}, set(), {"cache": {"url": "memcached://10.0.0.3:11211"}}, None),
     ],
 )
 def test_what_is_missing_is_added_and_nothing_else_changes(

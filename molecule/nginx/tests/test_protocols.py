@@ -28,9 +28,7 @@ with connect("wss://talk.example.com/chat", host="127.0.0.1", ssl=context) as co
 def ask(host, path="/", method="GET", body=0, domain="wsgi.example.com", **headers):
     """Status, headers and text of an answer."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return json.loads(
-        host.check_output("python3 -c %s %s", CLIENT, json.dumps([domain, method, path, named, body]))
-    )
+    return json.loads(host.check_output("python3 -c %s %s", CLIENT, json.dumps([domain, method, path, named, body])))
 
 
 def test_uwsgi_gets_what_http_gets(host):

@@ -1,4 +1,4 @@
-"""Redis as sites and operators meet it."""
+"""Redis as sites and operators meet it, and Valkey on the machine valkey13."""
 
 from __future__ import annotations
 
@@ -8,10 +8,15 @@ CACHE = {"name": "blog-cache", "purpose": "cache", "memory_mb": 32, "group": "bl
 BROKER = {"name": "blog-broker", "purpose": "broker", "memory_mb": 32, "group": "blog"}
 
 
-def redis(host, instance: str, *words: str, user: str = "blog") -> str:
+def kind(host) -> str:
+    return "valkey" if host.backend.host == "valkey13" else "redis"
+
+
+def redis(host, instance: str, *words: str, user: str = "blog", cli: str | None = None) -> str:
     """redis-cli through the socket as a user of the operating system; what it says, errors included."""
     quoted = " ".join(f"'{word}'" for word in words)
-    done = host.run(f"runuser -u {user} -- redis-cli -s /run/redis-{instance}/redis.sock {quoted}")
+    cli = cli or kind(host)
+    done = host.run(f"runuser -u {user} -- {cli}-cli -s /run/redis-{instance}/redis.sock {quoted}")
     return (done.stdout + done.stderr).strip()
 
 
@@ -20,7 +25,14 @@ def setting(host, instance: str, name: str) -> str:
 
 
 def pid(host, instance: str) -> str:
-    return host.check_output(f"systemctl show --value -p MainPID redis-server@{instance}")
+    return host.check_output(f"systemctl show --value -p MainPID {kind(host)}-server@{instance}")
+
+
+@pytest.fixture
+def once(machine) -> None:
+    """What does not depend on the server is tried with Redis only."""
+    if machine == "valkey13":
+        pytest.skip("tried with Redis")
 
 
 @pytest.mark.parametrize(
@@ -51,28 +63,29 @@ def test_only_the_group_of_the_site_may_open_the_socket(host) -> None:
     assert redis(host, "blog-cache", "GET", "greeting") == "hello"
     assert "Permission denied" in redis(host, "blog-cache", "GET", "greeting", user="shop")
     socket = host.file("/run/redis-blog-cache/redis.sock")
-    assert (socket.user, socket.group, oct(socket.mode)) == ("redis", "blog", "0o660")
+    assert (socket.user, socket.group, oct(socket.mode)) == (kind(host), "blog", "0o660")
 
 
 def test_a_full_cache_evicts_and_a_full_broker_refuses(host) -> None:
-    fill = "for i in $(seq 60); do head -c 1000000 /dev/zero | runuser -u blog -- redis-cli -s /run/redis-{0}/redis.sock -x SET fill:$i; done"
-    assert "OOM" not in host.run(fill.format("blog-cache")).stdout
+    fill = "for i in $(seq 60); do head -c 1000000 /dev/zero | runuser -u blog -- {1}-cli -s /run/redis-{0}/redis.sock -x SET fill:$i; done"
+    assert "OOM" not in host.run(fill.format("blog-cache", kind(host))).stdout
     used = redis(host, "blog-cache", "INFO", "memory").split("used_memory:")[1].split()[0]
     assert int(used) <= 33554432
     assert redis(host, "blog-cache", "GET", "fill:60") != ""
-    assert "OOM command not allowed" in host.run(fill.format("blog-broker")).stdout
+    assert "OOM command not allowed" in host.run(fill.format("blog-broker", kind(host))).stdout
     assert redis(host, "blog-broker", "EXISTS", "fill:1") == "1"
     redis(host, "blog-broker", "FLUSHALL")
 
 
 def test_a_broker_keeps_its_jobs_over_a_restart_and_a_crash(host) -> None:
     redis(host, "blog-broker", "SET", "job", "42")
-    host.check_output("systemctl restart redis-server@blog-broker")
+    server = kind(host)
+    host.check_output(f"systemctl restart {server}-server@blog-broker")
     assert redis(host, "blog-broker", "GET", "job") == "42"
     redis(host, "blog-broker", "SET", "job", "43")
-    host.check_output("sleep 2; systemctl kill -s KILL redis-server@blog-broker; sleep 1")
+    host.check_output(f"sleep 2; systemctl kill -s KILL {server}-server@blog-broker; sleep 1")
     host.check_output(
-        "timeout 20 sh -c 'until redis-cli -s /run/redis-blog-broker/redis.sock ping | grep PONG; do sleep 0.2; done'"
+        f"timeout 20 sh -c 'until {server}-cli -s /run/redis-blog-broker/redis.sock ping | grep PONG; do sleep 0.2; done'"
     )
     assert redis(host, "blog-broker", "GET", "job") == "43"
 
@@ -91,34 +104,36 @@ def test_nobody_changes_settings_or_users_of_the_running_server(host) -> None:
 
 
 def test_the_port_wants_tls_and_the_password(host) -> None:
-    remote = "redis-cli -h $(hostname -I | cut -d ' ' -f 1) -p 6390"
+    remote = f"{kind(host)}-cli -h $(hostname -I | cut -d ' ' -f 1) -p 6390"
     assert "NOAUTH" in host.run(f"{remote} --tls --insecure PING").stdout
     assert host.run(f"REDISCLI_AUTH=remote-password {remote} --tls --insecure PING").stdout == "PONG\n"
     assert "PONG" not in host.run(f"REDISCLI_AUTH=remote-password {remote} PING").stdout
-    assert host.run("grep -r remote-password /etc/redis /var/log /etc/systemd").stdout == ""
+    assert host.run("grep -r remote-password /etc/redis /etc/valkey /var/log /etc/systemd").stdout == ""
     listening = host.check_output("ss -Hltn | awk '{print $4}' | grep -c ':6379$' || true")
     assert listening == "0"
 
 
 def test_the_instance_of_the_package_does_not_run(host) -> None:
-    assert not host.service("redis-server").is_running
-    assert not host.service("redis-server").is_enabled
-    first = host.check_output("journalctl -q -o cat -g ^Started -u redis-server -u 'redis-server@*' | head -n 1")
-    assert "redis-server@" in first
+    server = f"{kind(host)}-server"
+    assert not host.service(server).is_running
+    assert not host.service(server).is_enabled
+    first = host.check_output(f"journalctl -q -o cat -g ^Started -u {server} -u '{server}@*' | head -n 1")
+    assert f"{server}@" in first
     for name in ("blog-cache", "blog-broker", "remote"):
-        assert host.service(f"redis-server@{name}").is_running
-        assert host.service(f"redis-server@{name}").is_enabled
+        assert host.service(f"{server}@{name}").is_running
+        assert host.service(f"{server}@{name}").is_enabled
 
 
-def test_the_sandbox_holds(host) -> None:
-    score = host.check_output("systemd-analyze security --no-pager redis-server@blog-cache | tail -n 1")
+@pytest.mark.parametrize("name", ["blog-cache", "remote"])
+def test_the_sandbox_holds(host, name) -> None:
+    server = kind(host)
+    score = host.check_output(f"systemd-analyze security --no-pager {server}-server@{name} | tail -n 1")
     assert float(score.split(": ")[1].split()[0]) < 2.0
-    process = pid(host, "blog-cache")
+    process = pid(host, name)
     writable = host.check_output(f"awk '$6 ~ /^rw/ {{print $5}}' /proc/{process}/mountinfo").split()
-    assert "/var/lib/redis/blog-cache" in writable
-    assert not {"/", "/etc", "/etc/redis", "/var", "/var/lib", "/var/lib/redis", "/var/lib/redis/blog-broker"} & set(
-        writable
-    )
+    data = f"/var/lib/{server}"
+    assert f"{data}/{name}" in writable
+    assert not {"/", "/etc", f"/etc/{server}", "/var", "/var/lib", data, f"{data}/blog-broker"} & set(writable)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +143,7 @@ def test_the_sandbox_holds(host) -> None:
         ({"settings": {"maxmemry": "1mb"}}, "maxmemry 1mb"),
     ],
 )
-def test_a_broken_configuration_is_refused_and_the_old_one_serves(host, playbook, change, words) -> None:
+def test_a_broken_configuration_is_refused_and_the_old_one_serves(host, playbook, once, change, words) -> None:
     files = "sha256sum /etc/redis/*"
     before, process = host.run(files).stdout, pid(host, "blog-cache")
     run = playbook({"redis_instances": [{**CACHE, **change}, BROKER]})
@@ -139,7 +154,7 @@ def test_a_broken_configuration_is_refused_and_the_old_one_serves(host, playbook
     assert redis(host, "blog-cache", "PING") == "PONG"
 
 
-def test_a_missing_certificate_is_refused(host, playbook) -> None:
+def test_a_missing_certificate_is_refused(host, playbook, once) -> None:
     run = playbook({"redis_tls_certificate": "/etc/ssl/certs/nowhere.pem"})
     assert run.rc != 0 and "nowhere.pem" in run.output and "old configuration stays in place" in run.output
 
@@ -166,14 +181,14 @@ def test_a_missing_certificate_is_refused(host, playbook) -> None:
         ([{"group": "nobody-knows"}], ["nobody-knows does not exist"]),
     ],
 )
-def test_bad_input_is_said_clearly(playbook, changes, words) -> None:
+def test_bad_input_is_said_clearly(playbook, once, changes, words) -> None:
     run = playbook({"redis_instances": [{**CACHE, **change} for change in changes]})
     assert run.rc != 0
     for expected in words:
         assert expected in run.output, run.output
 
 
-def test_only_what_changed_restarts(host, playbook) -> None:
+def test_only_what_changed_restarts(host, playbook, once) -> None:
     cache, broker = pid(host, "blog-cache"), pid(host, "blog-broker")
     assert redis(host, "blog-broker", "SET", "job", "44") == "OK"
     assert playbook({"redis_instances": [CACHE, {**BROKER, "memory_mb": 48}]}).rc == 0
@@ -191,7 +206,7 @@ def test_only_what_changed_restarts(host, playbook) -> None:
     assert host.service("redis-server@remote").is_running
 
 
-def test_drift_is_found_and_put_back(host, playbook) -> None:
+def test_drift_is_found_and_put_back(host, playbook, once) -> None:
     host.check_output("sed -i 's/^maxmemory .*/maxmemory 1mb/' /etc/redis/redis-blog-cache.conf")
     host.check_output(
         "chmod 0644 /etc/redis/redis-blog-broker.conf; rm /etc/systemd/system/redis-server@remote.service.d/webstack.conf"
@@ -220,10 +235,80 @@ def test_drift_is_found_and_put_back(host, playbook) -> None:
         "/etc/ssl/private/ssl-cert-snakeoil.key",
     ],
 )
-def test_a_run_that_was_cut_is_healed(host, playbook, file) -> None:
+def test_a_run_that_was_cut_is_healed(host, playbook, once, file) -> None:
     """Killed after the files were written, or a certificate that was renewed: the server is older than they are."""
     cache, remote = pid(host, "blog-cache"), pid(host, "remote")
     host.check_output(f"touch {file}")
     run = playbook()
     assert (run.rc, run.changed) == (0, 1), run.output
     assert pid(host, "blog-cache") == cache and pid(host, "remote") != remote
+
+
+def test_where_there_is_no_valkey(machine, playbook) -> None:
+    if machine != "debian12":
+        pytest.skip("Debian 13 has it")
+    run = playbook({"redis_implementation": "valkey"})
+    assert run.rc != 0 and "Debian 12 has no Valkey" in run.output and "to stay with Redis" in run.output
+
+
+def test_another_server_takes_over_with_the_jobs_of_the_old_one(host, machine, playbook) -> None:
+    """Valkey, Redis and Valkey again: the socket, the jobs and the users' view stay."""
+    if machine != "valkey13":
+        pytest.skip("the machine that has both")
+    assert redis(host, "blog-broker", "RPUSH", "celery", "one", "two") == "2"
+    assert redis(host, "blog-broker", "HSET", "unacked", "1", "three") == "1"
+    for old, new in (("valkey", "redis"), ("redis", "valkey")):
+        run = playbook({"redis_implementation": new})
+        assert run.rc == 0, run.output
+        assert redis(host, "blog-broker", "LRANGE", "celery", "0", "-1", cli=new).split() == ["one", "two"]
+        assert redis(host, "blog-broker", "HGET", "unacked", "1", cli=new) == "three"
+        # A snapshot, which the next server might not understand, is what it makes of its file by itself.
+        host.check_output(f"{new}-cli -s /run/redis-blog-broker/redis.sock BGREWRITEAOF; sleep 2")
+        assert host.run(f"head -c 5 /var/lib/{new}/blog-broker/appendonlydir/*.base.*").stdout in ("REDIS", "VALKE")
+        for name in ("blog-cache", "blog-broker", "remote"):
+            assert host.service(f"{new}-server@{name}").is_running and host.service(f"{new}-server@{name}").is_enabled
+            assert not host.service(f"{old}-server@{name}").is_running
+            assert not host.service(f"{old}-server@{name}").is_enabled
+            assert not host.file(f"/etc/{old}/{old}-{name}.conf").exists
+            assert not host.file(f"/etc/systemd/system/{old}-server@{name}.service.d").exists
+        assert host.run(f"find /var/lib/{old}/blog-broker -type f").stdout == ""
+    again = playbook()
+    assert (again.rc, again.changed) == (0, 0), again.output
+
+
+def test_data_is_never_lost_silently(host, machine, playbook) -> None:
+    """Both servers have data for an instance: the new one does not start, and says why."""
+    if machine != "valkey13":
+        pytest.skip("the machine that has both")
+    stray = "/var/lib/redis/blog-broker/appendonlydir"
+    host.check_output(f"mkdir -p {stray}; systemctl restart valkey-server@blog-broker || true; rmdir {stray}")
+    assert not host.service("valkey-server@blog-broker").is_running
+    said = host.check_output("journalctl -q -o cat -u valkey-server@blog-broker -g move-redis: | tail -n 1")
+    assert "there is data in /var/lib/valkey/blog-broker as well" in said
+    assert playbook().rc == 0
+    assert redis(host, "blog-broker", "LLEN", "celery") == "2"
+
+
+def test_retiring(host, machine, playbook) -> None:
+    """Without prune nothing goes; then what is not listed, then the rest and the packages. The data stays."""
+    if machine == "debian12":
+        pytest.skip("tried on Debian 13")
+    server = kind(host)
+    redis(host, "blog-broker", "SET", "kept", "45")
+    remote = {"name": "remote", "password": "remote-password"}
+    assert playbook({"redis_instances": [remote], "redis_prune": False}).rc == 0
+    assert redis(host, "blog-broker", "GET", "kept") == "45"
+    assert playbook({"redis_instances": [BROKER]}, path="retire.yml").rc == 0
+    assert redis(host, "blog-broker", "GET", "kept") == "45"
+    assert not host.service(f"{server}-server@blog-cache").is_running
+    assert not host.file(f"/etc/{server}/{server}-blog-cache.conf").exists
+    gone = {"redis_instances": [], "redis_state": "absent"}
+    assert playbook(gone, path="retire.yml").rc == 0
+    assert host.run(f"pgrep {server}-server").rc != 0
+    assert host.run(f"ls /etc/{server}/{server}-*.conf /usr/local/lib/webstack/*redis").stdout == ""
+    assert not host.package(f"{server}-server").is_installed
+    assert host.file(f"/var/lib/{server}/blog-broker/appendonlydir").is_directory
+    again = playbook(gone, path="retire.yml")
+    assert (again.rc, again.changed) == (0, 0), again.output
+    assert playbook().rc == 0
+    assert redis(host, "blog-broker", "GET", "kept") == "45"

@@ -96,7 +96,7 @@ def overlay_values(site: Site) -> dict[str, Any]:
         "allowed_hosts": site.allowed_hosts,
         "trusted_origins": site.trusted_origins,
         "database": wanted or None,
-        "cache": bool(site["cache"]),
+        "cache": site.cache_kind,
         "static_root": site.static_root,
         "media_root": site.media_root,
         "media_url": site["media"]["url"],

@@ -29,6 +29,8 @@ _BROKEN = (
 )
 # What imports, and what provides it.
 _DRIVERS = {"postgresql": ("psycopg", "psycopg2"), "mysql": ("MySQLdb", "pymysql")}
+# By kind: the first Django that has the backend, and what that needs.
+_CACHES = {"redis": ((4, 0), "redis", "redis>=4"), "memcached": ((3, 2), "pymemcache", "pymemcache>=4")}
 
 
 class Builder:
@@ -199,7 +201,7 @@ class Builder:
         wanted = [one for one in self.given["add"] if normal(re.split(r"[^\w.-]", one)[0]) not in there]
         known = {*there, *(normal(re.split(r"[^\w.-]", one)[0]) for one in wanted)}
         wanted += [one for one in self._server(there) if normal(re.split(r"[^\w.-]", one)[0]) not in known]
-        wanted += self._driver(there) + self._redis(there)
+        wanted += self._driver(there) + self._cache(there)
         if not wanted:
             return
         pinned = self.uv("pip", "freeze", "--quiet", "--exclude-editable", "--python", self.site.python).text
@@ -238,9 +240,10 @@ class Builder:
             return ["psycopg[binary]==" + there["psycopg"]]
         return ["psycopg[binary]>=3.1.8"] if self._django(there) >= (4, 2) else ["psycopg2-binary"]
 
-    def _redis(self, there: dict[str, str]) -> list[str]:
-        needed = self.site["settings_overlay"] and self.site["cache"] and self._django(there) >= (4, 0)
-        return ["redis>=4"] if needed and "redis" not in there else []
+    def _cache(self, there: dict[str, str]) -> list[str]:
+        kind = self.site.cache_kind if self.site["settings_overlay"] else None
+        since, package, wanted = _CACHES.get(kind or "", ((0,), "", ""))
+        return [wanted] if wanted and package not in there and self._django(there) >= since else []
 
     def _django(self, there: dict[str, str]) -> tuple[int, ...]:
         version = there.get("django")

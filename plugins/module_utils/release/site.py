@@ -238,6 +238,12 @@ class Site:
         return result
 
     @property
+    def cache_kind(self) -> str | None:
+        """Which kind of cache the site has, by the scheme of its URL."""
+        url = (self["cache"] or {}).get("url")
+        return ("memcached" if url.startswith("memcached:") else "redis") if url else None
+
+    @property
     def allowed_hosts(self) -> list[str]:
         """Domains as Django takes them."""
         given = self["allowed_hosts"]

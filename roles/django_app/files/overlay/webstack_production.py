@@ -15,6 +15,17 @@ _DEVELOPMENT = frozenset(
 )
 _POSTGRES = "django.contrib.postgres"
 _LOCAL_CACHES = ("", "locmem.LocMemCache", "dummy.DummyCache", "filebased.FileBasedCache", "db.DatabaseCache")
+# By kind: the first Django that has the backend, ours, what a project's own of this kind is called, and its options.
+# Seconds: a page asks a cache that hangs a few times; pymemcache leaves one alone for a while.
+_CACHES = {
+    "redis": ((4, 0), "webstack_cache_redis.TolerantRedisCache", ("redis",), {"socket_timeout": 2}),
+    "memcached": (
+        (3, 2),
+        "webstack_cache_memcached.TolerantMemcachedCache",
+        ("memcache", "pylibmc"),
+        {"connect_timeout": 2, "timeout": 2, "retry_attempts": 0, "dead_timeout": 5, "no_delay": True},
+    ),
+}
 _PLAIN_STORAGE = "django.contrib.staticfiles.storage.StaticFilesStorage"
 _STORAGE = "webstack_static.TolerantManifestStorage"
 # Django 6.1 refuses these in production (mail.E001), and `startproject` writes the first one.
@@ -96,8 +107,10 @@ def _database(settings, site, version):
 
 
 def _cache(settings, site, version):
-    if not site["cache"] or version < (4, 0):
-        return  # Django has its own Redis backend since 4.0
+    kind = site["cache"]
+    if not kind or version < _CACHES[kind][0]:
+        return
+    _since, backend, families, options = _CACHES[kind]
     caches = dict(settings.get("CACHES") or {})
     old = caches.get("default") or {}
     local = old.get("BACKEND", "").replace("django.core.cache.backends.", "") in _LOCAL_CACHES
@@ -105,11 +118,11 @@ def _cache(settings, site, version):
     caches["default"] = {
         "KEY_PREFIX": site["name"],
         **{key: old[key] for key in kept if key in old},
-        "BACKEND": "webstack_cache.TolerantRedisCache",
-        "LOCATION": os.environ["WEBSTACK_CACHE_URL"],
-        "OPTIONS": {"socket_timeout": 2},
+        "BACKEND": backend,
+        "LOCATION": _location(os.environ["WEBSTACK_CACHE_URL"]),
+        "OPTIONS": dict(options),
     }
-    if local or "redis" in old.get("BACKEND", "").lower():
+    if local or any(word in old.get("BACKEND", "").lower() for word in families):
         settings["CACHES"] = caches
     # Read from the cache, kept in the database: sessions survive a dead cache.
     if settings.get("SESSION_ENGINE", _SESSIONS_IN_DATABASE) == _SESSIONS_IN_DATABASE and "CACHES" in settings:
@@ -143,6 +156,14 @@ def _on_this_port(host):
     if isinstance(address, (list, tuple)):
         address = "redis://%s/" % address[0]
     return bool(_LOCAL_REDIS.match(str(address)))
+
+
+def _location(url):
+    """Redis takes URLs; Memcached host:port, or unix:/path."""
+    scheme, _colon, rest = url.partition("://")
+    if scheme != "memcached":
+        return url
+    return "unix:" + rest if rest.startswith("/") else rest
 
 
 def _files(settings, site, version):
