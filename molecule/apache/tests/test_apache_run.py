@@ -93,7 +93,7 @@ def test_a_check_of_a_new_site(host, playbook, variables):
 
 def test_the_welcome_page_of_the_distribution_never_answered(host):
     first = host.check_output("journalctl -q -u apache2 -o short-unix | head -n 1").split()[0]
-    assert float(first) > int(host.check_output("stat -c %W /etc/apache2/webstack"))
+    assert float(first) > int(host.check_output("stat -c %W /var/www/webstack-acme"))
 
 
 def test_apache_comes_back_after_a_crash(host, browse):

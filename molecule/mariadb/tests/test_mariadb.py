@@ -38,8 +38,7 @@ def started(host) -> str:
 
 def test_a_site_works_with_its_database_over_the_socket(host) -> None:
     done = sql(
-        host,
-        "CREATE TABLE IF NOT EXISTS note (body varchar(50)); DELETE FROM note; INSERT INTO note VALUES ('naïve ☃ 🐘')",
+        host, "CREATE TABLE IF NOT EXISTS note (body varchar(50)); DELETE FROM note; INSERT INTO note VALUES ('naïve ☃ 🐘')"
     )
     assert done.rc == 0, done.stderr
     assert sql(host, "SELECT body, CURRENT_USER() FROM note").stdout == "naïve ☃ 🐘\tblog@localhost\n"
@@ -174,10 +173,7 @@ def test_a_restart_keeps_data(host) -> None:
 @pytest.mark.parametrize(
     ("variables", "words"),
     [
-        (
-            {"mariadb_settings": {"innodb_buffer_pool_size": "lots", "work_mem": 1}},
-            ["Unknown suffix 'l' used for variable"],
-        ),
+        ({"mariadb_settings": {"innodb_buffer_pool_size": "lots", "work_mem": 1}}, ["Unknown suffix 'l' used for variable"]),
         ({"mariadb_tls_key": "/etc/ssl/private/missing.key"}, ["/etc/ssl/private/missing.key"]),
         ({"mariadb_bind_addresses": ["192.0.2.1"]}, ["192.0.2.1 is no address of this host"]),
     ],

@@ -143,10 +143,7 @@ def test_a_job_runs_at_its_time_and_not_all_the_time(host):
     assert " 03:30:00 " in shown
     # What the time does; `start` comes back when the job is done.
     host.check_output("systemctl start hello-night.service")
-    assert host.check_output("systemctl show -p Result,SubState hello-night.service").split() == [
-        "Result=success",
-        "SubState=dead",
-    ]
+    assert host.check_output("systemctl show -p Result,SubState hello-night.service").split() == ["Result=success", "SubState=dead"]
     assert "tidies up for good night" in host.check_output("journalctl --sync; journalctl -q -o cat -t hello-night")
     listing = host.run("systemd-analyze security hello-night.service --no-pager").stdout
     assert float(re.search(r"Overall exposure level for \S+: ([\d.]+)", listing).group(1)) <= 2.0, listing

@@ -212,9 +212,7 @@ def test_an_absent_instance_goes_when_it_is_retired(host, playbook, variables):
 
 def test_what_cannot_be_is_refused(playbook):
     one = {"group": "hello", "config_file": "/etc/x/uwsgi.ini"}
-    run = playbook(
-        {"uwsgi_instances": [{**one, "name": "A b"}, {**one, "name": "x", "workers": 0}, {**one, "name": "x"}]}
-    )
+    run = playbook({"uwsgi_instances": [{**one, "name": "A b"}, {**one, "name": "x", "workers": 0}, {**one, "name": "x"}]})
     assert run.rc != 0
     words = " ".join(run.output.split())
     assert "uwsgi_instances: A b: a name has lower-case letters, digits, `-` and `_`" in words
