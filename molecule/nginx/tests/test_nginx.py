@@ -339,7 +339,7 @@ def test_a_check_of_a_new_site(host, playbook, variables):
 
 def test_the_welcome_page_of_the_distribution_never_answered(host):
     first = host.check_output("journalctl -q -u nginx -o short-unix | head -n 1").split()[0]
-    assert float(first) > int(host.check_output("stat -c %W /etc/nginx/webstack.d"))
+    assert float(first) > int(host.check_output("stat -c %W /var/www/webstack-acme"))
 
 
 def test_nginx_has_nothing_to_say(host):
