@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import stat
+from functools import partial
 from typing import Any, Callable
 
 from ansible_collections.webstack.django.plugins.module_utils import detect_settings
@@ -175,7 +176,7 @@ def apply(site: Site, sources: dict[str, str], check_mode: bool) -> list[str]:
             os.mkdir(made, 0o750)
             os.chown(made, 0, user.pw_gid)
     for stray in launchers.stray(site, scripts):
-        changes.want(True, "no " + os.path.relpath(stray, site.release), lambda path=stray: files.remove(path))
+        changes.want(True, "no " + os.path.relpath(stray, site.release), partial(files.remove, stray))
     for path, (text, mode) in wanted.items():
         _own(path, text, mode, user.pw_gid, changes)
     link = os.path.join(site.release, "project")

@@ -201,7 +201,7 @@ class Builder:
         wanted = [one for one in self.given["add"] if normal(re.split(r"[^\w.-]", one)[0]) not in there]
         known = {*there, *(normal(re.split(r"[^\w.-]", one)[0]) for one in wanted)}
         wanted += [one for one in self._server(there) if normal(re.split(r"[^\w.-]", one)[0]) not in known]
-        wanted += self._driver(there) + self._cache(there)
+        wanted += self._driver(there) + self._cache(there) + self._queue(there)
         if not wanted:
             return
         pinned = self.uv("pip", "freeze", "--quiet", "--exclude-editable", "--python", self.site.python).text
@@ -244,6 +244,11 @@ class Builder:
         kind = self.site.cache_kind if self.site["settings_overlay"] else None
         since, package, wanted = _CACHES.get(kind or "", ((0,), "", ""))
         return [wanted] if wanted and package not in there and self._django(there) >= since else []
+
+    def _queue(self, there: dict[str, str]) -> list[str]:
+        """Celery speaks to Redis through a library that a project with another broker at home does not have."""
+        redis = re.match(r"(unix|rediss?):", (self.site["broker"] or {}).get("url", ""))
+        return ["celery[redis]"] if redis and "celery" in there and "redis" not in there else []
 
     def _django(self, there: dict[str, str]) -> tuple[int, ...]:
         version = there.get("django")
