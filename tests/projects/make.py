@@ -98,7 +98,6 @@ def extend(directory: Path, shape: str) -> None:
     given = HERE / shape
     config = directory / "config"
     edit(config / "settings.py", r"INSTALLED_APPS = \[\n", "INSTALLED_APPS = [\n" + apps)
-    edit(config / "settings.py", r"from pathlib import Path\n", "import os\nfrom pathlib import Path\n")
     with (config / "settings.py").open("a") as file:
         file.write((given / "settings.py").read_text())
     edit(config / "urls.py", r"from django.urls import path\n", "from django.urls import include, path\n")

@@ -93,7 +93,8 @@ def test_a_full_cache_forgets_and_stays_within_its_memory(host) -> None:
 def test_the_instance_of_the_package_does_not_run(host) -> None:
     assert not host.service("memcached").is_running
     assert not host.service("memcached").is_enabled
-    assert host.run("journalctl -q -o cat -g ^Started -u memcached.service").stdout == ""
+    first = host.check_output("journalctl -q -o cat -g ^Started -u memcached -u 'memcached@*' | head -n 1")
+    assert "memcached@" in first or "Memcached: " in first
     ports = host.check_output("ss -Hlntu | awk '{print $5}'")
     assert ports.count(":11311") == 2 and ":11211" not in ports
     for name in ("blog-cache", "remote"):
@@ -108,8 +109,8 @@ def test_the_sandbox_holds(host, name) -> None:
     process = pid(host, name)
     writable = set(host.check_output(f"awk '$6 ~ /^rw/ {{print $5}}' /proc/{process}/mountinfo").split())
     assert not {"/", "/etc", "/var", "/home"} & writable
-    network = host.check_output(f"readlink /proc/{process}/ns/net /proc/1/ns/net").split()
-    assert (len(set(network)) == 2) is (name == "blog-cache"), "only the one with a port is in the host's network"
+    network = host.check_output(f"awk -F: 'NR > 2 {{print $1}}' /proc/{process}/net/dev").split()
+    assert (network == ["lo"]) is (name == "blog-cache"), "only the one with a port is in the host's network"
 
 
 def test_a_killed_instance_comes_back(host) -> None:
@@ -148,8 +149,9 @@ def test_the_port_is_for_those_it_allows(host, machine, other, playbook) -> None
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"settings": {"threds": 4}}, "unrecognized option '--threds=4'"),
+        ({"settings": {"thread-count": 4}}, "unrecognized option '--thread-count=4'"),
         ({"settings": {"extended": "slab_automov=1"}}, "slab_automov"),
+        ({"group": "nobody-knows"}, "the group nobody-knows does not exist"),
         ({"port": 11312, "bind": ["192.0.2.7"], "allow": ["192.0.2.0/24"]}, "cannot listen on 192.0.2.7"),
     ],
 )
@@ -184,7 +186,6 @@ def test_a_broken_configuration_is_refused_and_the_old_one_serves(host, playbook
             ],
         ),
         ([{"purpose": "cache"}], ["memcached_instances.purpose. Supported parameters include"]),
-        ([{"group": "nobody-knows"}], ["nobody-knows"]),
     ],
 )
 def test_bad_input_is_said_clearly(playbook, changes, words) -> None:

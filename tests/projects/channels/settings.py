@@ -1,5 +1,7 @@
 # Channels
 
+import os  # noqa: E402
+
 LOGIN_URL = "admin:login"
 ASGI_APPLICATION = "config.asgi.application"
 CHANNEL_LAYERS = {
