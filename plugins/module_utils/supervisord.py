@@ -108,7 +108,8 @@ class Programs:
             unit.name for unit in units if unit.exists and (unit.up or unit.shown.get("SubState") == "auto-restart")
         ]
         enabled = [unit.name for unit in units if unit.shown.get("UnitFileState") in ("enabled", "enabled-runtime")]
-        listening = {name for name in names if name.rpartition(".")[0] + ".socket" in names}
+        known = {unit.name for unit in units if unit.exists}
+        listening = {name for name in names if name.rpartition(".")[0] + ".socket" in known}
         batches = [[name for name in active if (name in listening) == wanted] for wanted in (False, True)]
         if not check_mode:
             # Before anything stops: nothing may start them again.

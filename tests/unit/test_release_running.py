@@ -236,6 +236,15 @@ def test_a_worker_that_is_stale_is_restarted_alone(
     assert world.ran == commands[1:]
 
 
+def test_only_the_stale_of_several_workers_are_restarted(world: Any) -> None:
+    workers = [
+        Fake("systemctl", f"blog-{name}.service", False, [reason]) for name, reason in (("a", None), ("b", "old"))
+    ]
+    given = [["systemctl", "--no-block", "restart", "blog-a.service", "blog-b.service"]]
+    world(workers, given, "2").run()
+    assert world.ran == [["systemctl", "--no-block", "restart", "blog-b.service"]]
+
+
 def test_a_worker_that_cannot_be_restarted_is_no_reason_to_go_back(world: Any) -> None:
     world.status["blog-worker"] = 1
     assert world(pair("webstack-supervisord", "", [None], ["old"]), SUPERVISED, "1").run()

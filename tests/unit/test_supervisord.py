@@ -159,7 +159,7 @@ def test_what_has_been_failing_is_a_warning(make: Any) -> None:
 def test_units_make_room_and_the_listening_ones_last(make: Any) -> None:
     up = "LoadState=loaded\nActiveState=active\nUnitFileState=enabled"
     gone = "LoadState=not-found\nActiveState=inactive\nUnitFileState="
-    units = {"web.socket": up, "web.service": up, "worker.service": up, "gone.service": gone}
+    units = {"web.socket": up, "web.service": up, "worker.socket": gone, "worker.service": up, "gone.service": gone}
     host = Host(NOTHING, {"web": shown()}, units)
     programs = make(host)
     done = programs.converge([{"name": "web"}], list(units), [], False)

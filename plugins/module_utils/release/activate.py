@@ -119,10 +119,14 @@ class Activation:
             return None
         known = {(one.manager, one.name) for one in (self.processes if only is None else only)}
         for argv in self.site["activate"]:
-            manager = os.path.basename(argv[0])
-            if running.managed(argv) and not known & {(manager, name) for name in running.names(argv)}:
-                continue
-            done = run(self.site, list(argv), "/", _COMMAND, as_root=True)
+            command = list(argv)
+            if running.managed(argv):
+                named = {name for name in running.names(argv) if (os.path.basename(argv[0]), name) in known}
+                if not named:
+                    continue
+                if only is not None:
+                    command = [word for word in argv if word in named or word not in running.names(argv)]
+            done = run(self.site, command, "/", _COMMAND, as_root=True)
             if done.status and "--no-block" not in argv:
                 return "`%s` failed with status %d%s" % (
                     " ".join(argv),
