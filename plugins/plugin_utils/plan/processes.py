@@ -213,7 +213,7 @@ def instance(site: Site, world: World, host: Host, share_mb: int) -> dict[str, A
         "state": "present",
     }
     if site.given["app_server"] == "uwsgi":
-        return {**common, "stats_socket": f"{SOCKETS}/{site.name}/uwsgi-stats.sock", "settings": {}}
+        return {**common, "stats_socket": f"{SOCKETS}/{site.name}/uwsgi/stats.sock", "settings": {}}
     others = world.others("web", host.name)
     # A web server on this machine reaches a TCP port from this machine's own address.
     local = [host] if others and host.name in world.tiers["web"] else []
