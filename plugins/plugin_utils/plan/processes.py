@@ -159,6 +159,11 @@ def processes(site: Site, world: World, host: Host) -> list[dict[str, Any]]:
             "stop_signal": "TERM",
             "stop_timeout": GRACE + 15,
             "memory_max_mb": site.given["memory_max_mb"],
+            "read_write_paths": [
+                *common["read_write_paths"],
+                # uWSGI makes its socket of statistics there.
+                *([f"{SOCKETS}/{site.name}/uwsgi"] if site.given["app_server"] == "uwsgi" else []),
+            ],
             "restart_on": [config_file(site), f"{settings}/env", f"{root}/current"],
             "calendar": None,
         }
