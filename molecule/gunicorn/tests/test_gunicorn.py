@@ -81,20 +81,21 @@ def test_a_mistake_leaves_the_old_configuration(host, playbook):
     assert host.file("/etc/webstack/hello/gunicorn.conf.py").content_string == before
 
 
-def test_an_absent_instance_has_no_configuration(host, playbook, variables):
-    hello = variables["gunicorn_instances"][0]
-    gone = "/etc/webstack/gone/gunicorn.conf.py"
-    run = playbook(
-        {"gunicorn_instances": [hello, {"name": "gone", "group": "hello", "config_file": gone, "wsgi_app": "x:y"}]}
-    )
+def test_an_absent_instance_goes_when_it_is_retired(host, playbook, variables):
+    """Until then it may still be running."""
+    present = variables["gunicorn_instances"]
+    gone = {"name": "gone", "group": "hello", "config_file": "/etc/webstack/gone/gunicorn.conf.py"}
+    run = playbook({"gunicorn_instances": [*present, {**gone, "asgi_app": "x:y"}]})
     assert run.rc == 0, run.output
-    assert host.file(gone).exists
-    run = playbook(
-        {"gunicorn_instances": [hello, {"name": "gone", "group": "hello", "config_file": gone, "state": "absent"}]}
-    )
-    assert run.rc == 0, run.output
-    assert not host.file(gone).exists
+    absent = {"gunicorn_instances": [*present, {**gone, "state": "absent"}]}
+    run = playbook(absent)
+    assert (run.rc, run.changed) == (0, 0), run.output
+    assert '"asgi", "x:y"' in host.file(gone["config_file"]).content_string
+    run = playbook(absent, path="retire.yml")
+    assert (run.rc, run.changed) == (0, 1), run.output
+    assert not host.file(gone["config_file"]).exists
     assert host.file("/etc/webstack/hello/gunicorn.conf.py").exists
+    assert playbook(absent, path="retire.yml").changed == 0
 
 
 def test_an_instance_without_an_application_is_refused(playbook):

@@ -159,6 +159,11 @@ def processes(site: Site, world: World, host: Host) -> list[dict[str, Any]]:
             "stop_signal": "TERM",
             "stop_timeout": GRACE + 15,
             "memory_max_mb": site.given["memory_max_mb"],
+            "read_write_paths": [
+                *common["read_write_paths"],
+                # uWSGI makes its socket of statistics there.
+                *([f"{SOCKETS}/{site.name}/uwsgi"] if site.given["app_server"] == "uwsgi" else []),
+            ],
             "restart_on": [config_file(site), f"{settings}/env", f"{root}/current"],
             "calendar": None,
         }
@@ -213,7 +218,7 @@ def instance(site: Site, world: World, host: Host, share_mb: int) -> dict[str, A
         "state": "present",
     }
     if site.given["app_server"] == "uwsgi":
-        return {**common, "stats_socket": f"{SOCKETS}/{site.name}/uwsgi-stats.sock", "settings": {}}
+        return {**common, "stats_socket": f"{SOCKETS}/{site.name}/uwsgi/stats.sock", "settings": {}}
     others = world.others("web", host.name)
     # A web server on this machine reaches a TCP port from this machine's own address.
     local = [host] if others and host.name in world.tiers["web"] else []
