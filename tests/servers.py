@@ -73,18 +73,7 @@ class Server:
 
     def converge(self, sites: list[dict[str, Any]], *words: str, **variables: Any) -> Run:
         """``ansible-playbook site.yml`` with these sites."""
-        inventory = self.directory / f"{self.name}.yml"
-        hosts = {self.name: bed.ansible_variables(self.facts)}
-        everything = {"django_sites": sites, **VARIABLES, **variables}
-        inventory.write_text(yaml.safe_dump({"all": {"hosts": hosts, "vars": everything}}))
-        done = subprocess.run(
-            ["ansible-playbook", "site.yml", "-i", str(inventory), *words],
-            cwd=ROOT,
-            text=True,
-            capture_output=True,
-            check=False,
-        )
-        return Run(done.returncode, done.stdout + done.stderr)
+        return converge([self], sites, *words, **variables)
 
     def run(self, command: str, text: str = "", check: bool = True) -> str:
         """What a shell command of root prints there."""
@@ -112,6 +101,29 @@ class Server:
             if page["status"] == 200 or time.monotonic() > deadline:
                 return page
             time.sleep(1)
+
+
+def converge(
+    servers: list[Server],
+    sites: list[dict[str, Any]],
+    *words: str,
+    groups: dict[str, list[str]] | None = None,
+    **variables: Any,
+) -> Run:
+    """``ansible-playbook site.yml`` on all of them, in these groups."""
+    inventory = servers[0].directory / "hosts.yml"
+    hosts = {one.name: {**bed.ansible_variables(one.facts), "private_address": one.facts["address"]} for one in servers}
+    children = {group: {"hosts": dict.fromkeys(names, {})} for group, names in (groups or {}).items()}
+    everything = {"django_sites": sites, **VARIABLES, **variables}
+    inventory.write_text(yaml.safe_dump({"all": {"hosts": hosts, "vars": everything, "children": children}}))
+    done = subprocess.run(
+        ["ansible-playbook", "site.yml", "-i", str(inventory), *words],
+        cwd=ROOT,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    return Run(done.returncode, done.stdout + done.stderr)
 
 
 def project(directory: Path, shape: str) -> str:
