@@ -113,7 +113,7 @@ def converge(
     """``ansible-playbook site.yml`` on all of them, in these groups."""
     inventory = servers[0].directory / "hosts.yml"
     hosts = {one.name: {**bed.ansible_variables(one.facts), "private_address": one.facts["address"]} for one in servers}
-    children = {group: {"hosts": dict.fromkeys(names, {})} for group, names in (groups or {}).items()}
+    children = {group: {"hosts": {key: {} for key in names}} for group, names in (groups or {}).items()}
     everything = {"django_sites": sites, **VARIABLES, **variables}
     inventory.write_text(yaml.safe_dump({"all": {"hosts": hosts, "vars": everything, "children": children}}))
     done = subprocess.run(

@@ -8,6 +8,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ansible_collections.webstack.django.plugins.module_utils.calendar_cron import cron
 from ansible_collections.webstack.django.plugins.plugin_utils.plan import domains, placeholders
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.complete import complete
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.context import World
@@ -137,12 +138,7 @@ def _present(site: dict[str, Any], label: str, errors: list[Error]) -> None:
                 errors.append(
                     Error(label, key, "is missing; a package's cannot be detected, look in its documentation")
                 )
-    names = [one["name"] for one in site["schedules"] if one["name"]]
-    for number, name in enumerate(names):
-        if name in names[:number] or name in site["processes"] or name == "web":
-            errors.append(
-                Error(label, f"schedules[{number}].name", f"{name!r} is there already; give it a name of its own")
-            )
+    _schedules(site, label, errors)
     wrong = any(error.site == label and error.key.startswith("order") for error in errors)
     if not wrong and sorted(site["order"]) != ["collectstatic", "migrate"]:
         errors.append(Error(label, "order", "must name collectstatic and migrate once each"))
@@ -157,6 +153,21 @@ def _present(site: dict[str, Any], label: str, errors: list[Error]) -> None:
             errors.append(Error(label, f"files[{number}]", "give exactly one of content and src"))
         if one["path"] and ".." in one["path"].split("/"):
             errors.append(Error(label, f"files[{number}].path", "must not contain '..'"))
+
+
+def _schedules(site: dict[str, Any], label: str, errors: list[Error]) -> None:
+    names: list[str] = []
+    for number, one in enumerate(site["schedules"]):
+        if one["name"] in names or one["name"] in site["processes"] or one["name"] == "web":
+            text = f"{one['name']!r} is there already; give it a name of its own"
+            errors.append(Error(label, f"schedules[{number}].name", text))
+        names.append(one["name"])
+        if site["process_manager"] == "supervisord" and one["calendar"]:
+            try:
+                cron(one["calendar"])
+            except ValueError as error:
+                text = f"{error}; with supervisord cron is what runs it, so say it in another way, or choose systemd"
+                errors.append(Error(label, f"schedules[{number}].calendar", text))
 
 
 def _texts(site: dict[str, Any]) -> list[tuple[str, str]]:
