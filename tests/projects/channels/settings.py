@@ -1,6 +1,6 @@
 # Channels
 
-import os  # noqa: E402
+import os
 
 LOGIN_URL = "admin:login"
 ASGI_APPLICATION = "config.asgi.application"
