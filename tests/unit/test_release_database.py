@@ -52,11 +52,11 @@ def test_another_engine_is_refused_with_the_way_to_go_on(tmp_path: Path) -> None
         database.same(site(tmp_path, MYSQL))
     words = str(error.value)
     assert words.startswith(
-        "site blog, accounts: its data is in postgresql, and database.engine is mysql now: it would start with an empty "
+        "site blog, accounts: its data is in postgresql, and database.engine is mariadb now: it would start with an empty "
         "database\nWhat to do: to keep the data where it is, leave `database.engine: postgresql`."
     )
     assert "`webstack-manage blog dumpdata --natural-foreign --natural-primary " in words
-    assert "`database: {engine: mysql, switch_from: postgresql}`" in words
+    assert "`database: {engine: mariadb, switch_from: postgresql}`" in words
     assert f"`webstack-manage blog loaddata {tmp_path}/shared/dump.json`" in words
     assert "docs/switching.md" in words
 
@@ -78,7 +78,7 @@ def test_what_is_allowed(tmp_path: Path, known: Any, wanted: Any) -> None:
 
 def test_a_switch_is_allowed_from_the_engine_that_serves_only(tmp_path: Path) -> None:
     serves(tmp_path, {"engine": "sqlite3", "name": "/x", "host": None})
-    with pytest.raises(ReleaseError, match="its data is in sqlite3"):
+    with pytest.raises(ReleaseError, match="its data is in sqlite, "):
         database.same(site(tmp_path, {**MYSQL, "switch_from": "postgresql"}))
 
 

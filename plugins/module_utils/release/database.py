@@ -15,6 +15,8 @@ from ansible_collections.webstack.django.plugins.module_utils.release.commands i
 from ansible_collections.webstack.django.plugins.module_utils.release.site import Site
 
 SQLITE = "sqlite3"
+# As people write Django's names in `database.engine` of a site.
+_WORDS = {"mysql": "mariadb", SQLITE: "sqlite"}
 _HERE = ("localhost", "127.0.0.1", "::1")
 _SWITCH = (
     "to keep the data where it is, leave `database.engine: {old}`. To move it, deploy once more with that, dump it with "
@@ -47,7 +49,7 @@ def same(site: Site) -> list[str]:
     serving = files.load(site.current).get("database")
     if not wanted or not serving or serving["engine"] == site["database"].get("switch_from"):
         return []
-    old, new = serving["engine"], wanted["engine"]
+    old, new = (_WORDS.get(one["engine"], one["engine"]) for one in (serving, wanted))
     if old != new:
         raise site.error(
             "accounts",

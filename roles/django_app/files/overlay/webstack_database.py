@@ -76,7 +76,7 @@ def _encrypted():
     if tuple(MySQLdb.version_info[:3]) >= (2, 2, 5):
         return {"ssl_mode": "REQUIRED"}
     # Older ones know no mode with the library of MariaDB. A cipher makes that use TLS; the account asks for it as well.
-    return {"ssl": {"cipher": "HIGH:!aNULL"}}
+    return {"ssl": {"cipher": "HIGH"}}
 
 
 def _sqlite(options, version):
