@@ -361,3 +361,12 @@ def test_an_application_that_takes_too_long(host):
 def test_an_error_page_of_the_application_is_left_alone(host):
     answer = get(host, "https://127.0.0.1/busy")
     assert (answer["status"], json.loads(answer["body"])["path"]) == (503, "/busy")
+
+
+def test_bad_sites_are_refused(playbook):
+    tls = {"certificate": "/x", "key": "/y"}
+    sites = [{"name": name, "domains": ["same.example.com"], "tls": tls} for name in ("half", "other")]
+    run = playbook({"apache_sites": sites})
+    assert run.rc != 0
+    assert "every domain belongs to one site" in run.output
+    assert "Incomplete: half, other" in run.output

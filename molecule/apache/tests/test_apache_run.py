@@ -119,15 +119,6 @@ def test_drift_is_put_back(host, browse, playbook):
     assert status(browse) == 200
 
 
-def test_bad_sites_are_refused(playbook):
-    tls = {"certificate": "/x", "key": "/y"}
-    sites = [{"name": name, "domains": ["same.example.com"], "tls": tls} for name in ("half", "other")]
-    run = playbook({"apache_sites": sites})
-    assert run.rc != 0
-    assert "every domain belongs to one site" in run.output
-    assert "Incomplete: half, other" in run.output
-
-
 def test_retired_and_back_again(host, browse, playbook):
     run = playbook(path="../shared/retire.yml")
     assert run.rc == 0, run.output
