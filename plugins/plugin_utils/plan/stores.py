@@ -17,6 +17,7 @@ from ansible_collections.webstack.django.plugins.plugin_utils.plan.context impor
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.topology import Host
 
 LEAST_MB = 16  # of a cache
+MARIADB_LEAST_MB = 256  # below it the role refuses: the server itself would not fit
 
 
 def _sites(world: World, host: Host, engine: str) -> list[tuple[Site, dict[str, Any]]]:
@@ -75,7 +76,7 @@ def mariadb(world: World, host: Host, memory: int) -> dict[str, Any]:
             users.append({**by_password, "host": "127.0.0.1", "tls": False})
         users += [{**by_password, "host": app.address, "tls": True} for app in remote]
     return {
-        "mariadb_memory_mb": memory,
+        "mariadb_memory_mb": max(MARIADB_LEAST_MB, memory),
         "mariadb_bind_addresses": ["127.0.0.1", host.address] if remote and sites else [],
         "mariadb_databases": [{"name": base["name"], "state": "present"} for _site, base in sites],
         "mariadb_users": users,
