@@ -155,9 +155,10 @@ def _instance_url(site: Site, purpose: str, kind: str, world: World, host: Host)
     server = None if local else world.hosts[world.tiers["cache"][0]]
     number = [(one.name, what) for one, what in caches(world, kind)].index((site.name, purpose))
     if kind == "memcached":
-        return (
-            f"memcached://{endpoint(server.address, MEMCACHED_PORT + number) if server else place + '/memcached.sock'}"
-        )
+        if local and not world.others("app", host.name):
+            return f"memcached://{place}/memcached.sock"
+        # With a port it has no socket.
+        return f"memcached://{endpoint(server.address if server else '127.0.0.1', MEMCACHED_PORT + number)}"
     password = world.secret(f"{site.name}/{purpose}")
     if server is None:
         # An instance that other servers reach asks for its password on the socket as well.
@@ -302,6 +303,8 @@ def environment(site: Site, values: Mapping[str, str]) -> dict[str, str]:
     if values["broker.url"]:
         env["BROKER_URL"] = values["broker.url"]
         # Celery has a name of its own for the same socket.
+        if values["broker.url"].startswith(("unix:", "redis")):
+            env.setdefault("REDIS_URL", values["broker.url"])  # where the cache is something else
         env["CELERY_BROKER_URL"] = re.sub(r"^unix:", "redis+socket:", values["broker.url"])
     env.update({name: placeholders.fill(text, values) for name, text in site.given["env"].items() if text is not None})
     return env

@@ -279,6 +279,11 @@ def addresses(world: World) -> list[Error]:
     """Servers of a tier that others have to reach by an address that is not known."""
     errors = []
     members = {name for tier in TIERS for name in world.tiers[tier]}
+    supervised = [site for site in world.live if site.given["process_manager"] == "supervisord"]
+    for name in world.tiers["app"] if supervised else ():
+        if world.others("web", name) and ":" in world.hosts[name].address:
+            text = f"is an IPv6 address ({world.hosts[name].address}), on which supervisord cannot listen; give an IPv4 address"
+            errors.append(Error(supervised[0].name, f"private_address of {name}", text))
     for name in sorted(members) if len(members) > 1 else ():
         host = world.hosts[name]
         if not host.known:
