@@ -15,10 +15,11 @@ reply = connection.getresponse()
 print(json.dumps([reply.status, dict(reply.getheaders()), reply.read().decode()]))
 """
 TALK = """
-import ssl
+import socket, ssl
 from websockets.sync.client import connect
 context = ssl._create_unverified_context()
-with connect("wss://talk.example.com/chat", host="127.0.0.1", ssl=context) as connection:
+where = socket.create_connection(("127.0.0.1", 443))
+with connect("wss://talk.example.com/chat", sock=where, ssl=context) as connection:
     for words in ("good day", "good night"):
         connection.send(words)
         print(connection.recv(timeout=10))
