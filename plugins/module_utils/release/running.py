@@ -7,12 +7,12 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import socket
 import subprocess
 import time
 from typing import Any
 
 from ansible_collections.webstack.django.plugins.module_utils.processes import environ, started
+from ansible_collections.webstack.django.plugins.module_utils.release.health import ask, good
 from ansible_collections.webstack.django.plugins.module_utils.release.site import Site
 
 _PAUSE = 0.5  # seconds between two questions
@@ -246,43 +246,6 @@ def processes(site: Site) -> list[Process]:
             elif kind:
                 found.setdefault(key, kind(name, waited))
     return [one for one in found.values() if one.exists]
-
-
-class _SocketConnection(http.client.HTTPConnection):
-    """HTTP over a unix socket."""
-
-    def __init__(self, path: str, timeout: float) -> None:
-        super().__init__("localhost", timeout=timeout)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
-
-
-def ask(health: dict[str, Any], timeout: float) -> int:
-    """The status of one answer of the site, asked as its web server would. Raises ``OSError`` or ``HTTPException``."""
-    connection: http.client.HTTPConnection
-    if health["socket"]:
-        connection = _SocketConnection(health["socket"], timeout)
-    else:
-        host, _colon, port = str(health["address"]).rpartition(":")
-        connection = http.client.HTTPConnection(host.strip("[]"), int(port), timeout=timeout)
-    headers = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "127.0.0.1", "Connection": "close"}
-    headers["User-Agent"] = "webstack-health-check"
-    if health["host"]:
-        headers["Host"] = str(health["host"]).replace("*.", "health-check.")
-    try:
-        connection.request("GET", health["path"], headers=headers)
-        return connection.getresponse().status
-    finally:
-        connection.close()
-
-
-def good(status: int, wanted: list[int]) -> bool:
-    """Whether a status means health: one that was asked for, or anything that is neither 400 nor an error of the server."""
-    return status in wanted if wanted else status < 500 and status != 400
 
 
 def unhealthy(site: Site, watched: list[Process], patience: float | None = None) -> str | None:

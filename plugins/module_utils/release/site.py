@@ -68,7 +68,15 @@ DEFAULTS: dict[str, Any] = {
     "health": None,
     "keep_releases": 5,
 }
-HEALTH: dict[str, Any] = {"socket": None, "address": None, "host": None, "path": "/", "status": [], "timeout": 60}
+HEALTH: dict[str, Any] = {
+    "socket": None,
+    "address": None,
+    "protocol": "http",
+    "host": None,
+    "path": "/",
+    "status": [],
+    "timeout": 60,
+}
 _SECRET_NAME = re.compile(r"KEY|SECRET|PASS|TOKEN|CREDENTIAL|URL|DSN|URI|AUTH", re.IGNORECASE)
 _URL_PASSWORD = re.compile(r"(\w+://[^/@\s:]*:)[^/@\s]+@")
 

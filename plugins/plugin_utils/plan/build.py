@@ -119,6 +119,7 @@ def app_site(site: Site, world: World, host: Host) -> dict[str, Any]:
         "health": {
             "socket": socket.get("path"),
             "address": socket.get("address"),
+            "protocol": processes.protocol(site),
             "host": given["domains"][0],
             "path": given["health"]["path"],
             "status": status,
@@ -157,7 +158,7 @@ def vhost(site: Site, world: World, host: Host) -> dict[str, Any]:
         "domains": site.given["domains"],
         "redirect_domains": site.given["redirect_domains"],
         "upstream": upstream,
-        "protocol": "uwsgi" if site.given["app_server"] == "uwsgi" else "http",
+        "protocol": processes.protocol(site),
         "static": [
             {"url": static_url(site), "root": f"/srv/{name}/public", "hashed": True},
             {"url": media_url(site), "alias": media, "hashed": False},

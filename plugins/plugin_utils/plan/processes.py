@@ -113,6 +113,11 @@ def app_socket(site: Site, world: World, host: Host) -> dict[str, Any]:
     return {"address": endpoint(host.address, APP_PORT + number)}
 
 
+def protocol(site: Site) -> str:
+    """What the web process speaks on its socket."""
+    return "uwsgi" if site.given["app_server"] == "uwsgi" else "http"
+
+
 def config_file(site: Site, server: str | None = None) -> str:
     """The configuration of the application server."""
     names = {"gunicorn": "gunicorn.conf.py", "uwsgi": "uwsgi.ini"}
