@@ -4,7 +4,7 @@
     run_tests.py [name ...]     lint unit sanity controllers matrix demo interrupted switching processes, and
                           the scenarios in molecule/ (default: all)
 
-Environment: JOBS (2) at a time, TEST_MINUTES (60) for all of them together.
+Environment: JOBS (2) at a time, TEST_MINUTES (85) for all of them together.
 Ends with a line `N passed, N failed`: pytest's tests, and one for each check or scenario as a whole.
 """
 
@@ -163,7 +163,7 @@ def main() -> int:
         return 2
     LOGS.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
-    runner = Runner(started + 60 * float(os.environ.get("TEST_MINUTES", "60")))
+    runner = Runner(started + 60 * float(os.environ.get("TEST_MINUTES", "85")))
     interrupted = False
 
     def stop(number: int, frame: FrameType | None) -> None:
