@@ -24,7 +24,7 @@ RESERVED = frozenset(
     systemd-network systemd-resolve systemd-timesync systemd-journal systemd-coredump messagebus sshd _apt postgres redis
     mysql memcache nginx apache gunicorn webstack ssh cron docker ubuntu debian admin dbus getty user tty disk kmem dialout
     fax voice cdrom floppy tape audio video dip plugdev staff users nogroup shadow utmp sasl src crontab render kvm input
-    netdev operator tls loaded supervisor valkey celery memcached mariadb""".split()
+    netdev operator tls loaded valkey""".split()
 )
 # Databases of PostgreSQL itself, and words that mean something else in its access rules.
 RESERVED_DATABASES = frozenset(
