@@ -138,6 +138,7 @@ LAYER = "channels_redis.core.RedisChannelLayer"
     ],
 )
 def test_channel_layers_find_the_redis_of_the_site(monkeypatch: pytest.MonkeyPatch, hosts: Any, expected: Any) -> None:
+    monkeypatch.setenv("REDIS_URL", "unix:///run/x.sock")
     config = {"hosts": hosts, "capacity": 9}
     found = applied({"CHANNEL_LAYERS": {"default": {"BACKEND": LAYER, "CONFIG": config}}}, monkeypatch)
     assert found["CHANNEL_LAYERS"]["default"] == {"BACKEND": LAYER, "CONFIG": {"hosts": expected, "capacity": 9}}

@@ -93,7 +93,7 @@ def test_one_server() -> None:
         "PGHOST": "/run/postgresql",
         "CACHE_URL": "redis:///run/redis-blog-cache/redis.sock",
         "REDIS_URL": "unix:///run/redis-blog-cache/redis.sock",
-        "BROKER_URL": "unix:///run/redis-blog-broker/redis.sock",
+        "BROKER_URL": "redis+socket:///run/redis-blog-broker/redis.sock",
         "CELERY_BROKER_URL": "redis+socket:///run/redis-blog-broker/redis.sock",
     }
     assert len(env["SECRET_KEY"]) == 50

@@ -293,19 +293,17 @@ def environment(site: Site, values: Mapping[str, str]) -> dict[str, str]:
         if values["database.host"].startswith("/"):
             env["PGHOST"] = values["database.host"]
     if values["cache.url"].startswith("memcached:"):
-        env["CACHE_URL"] = re.sub(
-            "^memcached:", "pymemcache:", values["cache.url"]
-        )  # django-environ's name of the backend
+        # django-environ's name of the backend.
+        env["CACHE_URL"] = re.sub("^memcached:", "pymemcache:", values["cache.url"])
     elif values["cache.url"]:
         env["REDIS_URL"] = values["cache.url"]
         # Libraries that read CACHE_URL know no unix://; without a host they take redis:// for a socket.
         env["CACHE_URL"] = re.sub(r"^unix:", "redis:", values["cache.url"])
     if values["broker.url"]:
-        env["BROKER_URL"] = values["broker.url"]
-        # Celery has a name of its own for the same socket.
         if values["broker.url"].startswith(("unix:", "redis")):
             env.setdefault("REDIS_URL", values["broker.url"])  # where the cache is something else
-        env["CELERY_BROKER_URL"] = re.sub(r"^unix:", "redis+socket:", values["broker.url"])
+        # Celery has a name of its own for the same socket, and its programs read either variable.
+        env["CELERY_BROKER_URL"] = env["BROKER_URL"] = re.sub(r"^unix:", "redis+socket:", values["broker.url"])
     env.update({name: placeholders.fill(text, values) for name, text in site.given["env"].items() if text is not None})
     return env
 

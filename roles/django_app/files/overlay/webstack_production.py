@@ -135,8 +135,7 @@ def _queues(settings):
     backend = settings.get("CELERY_RESULT_BACKEND")
     if queue and isinstance(backend, str) and _LOCAL_REDIS.match(backend):
         settings["CELERY_RESULT_BACKEND"] = queue
-    layers = os.environ.get("WEBSTACK_CACHE_URL", "")
-    layers = layers if layers.startswith(("unix:", "redis")) else os.environ.get("BROKER_URL", "")
+    layers = os.environ.get("REDIS_URL", "")
     if not layers.startswith(("unix:", "redis")):
         return
     found = dict(settings.get("CHANNEL_LAYERS") or {})
