@@ -30,6 +30,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Type", "text/plain")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
+        if self.path.startswith("/member"):
+            time.sleep(0.1)  # as an application does that writes its head and its body one after the other
         self.wfile.write(body)
 
     do_POST = do_GET

@@ -250,7 +250,7 @@ def test_precompressed_files_are_preferred(host):
     assert answer["headers"]["content-length"] == str(host.file(f"{css}/ready.0123456789ab.css.gz").size)
     assert get(host, url)["body"] == "large\n"
     archive = get(host, f"{url}.gz", headers={"Accept-Encoding": "gzip"})  # asked for by its own name
-    assert archive["headers"]["content-type"] == "application/gzip"
+    assert archive["headers"]["content-type"] == "application/x-gzip"
     assert "content-encoding" not in archive["headers"]
 
 
@@ -294,10 +294,21 @@ def test_protected_files_come_only_through_the_application(host):
         answer = get(host, f"{SITE}/member?{header}")
         assert answer["body"] == "for members\n"
         assert answer["headers"]["x-content-type-options"] == "nosniff"
-        assert not {"x-accel-redirect", "x-sendfile"} & set(answer["headers"])
+        assert answer["headers"].get("etag") != '"0"'  # the same for all files
+        assert not {"x-accel-redirect", "x-sendfile", "x-webstack-file"} & set(answer["headers"])
+        # What the application wrote beside must not follow: it would be taken for the next answer.
+        request = f"GET /member?{header} HTTP/1.1|Host: blog.example.com|Connection: close||"
+        assert raw(host, request).partition("\n\n")[2] == "for members"
+        changed = answer["headers"]["last-modified"]
+        assert get(host, f"{SITE}/member?{header}", headers={"If-Modified-Since": changed})["status"] == 304
+        part = get(host, f"{SITE}/member?{header}", headers={"Range": "bytes=4-6"})
+        assert (part["status"], part["body"]) == (206, "mem")
     for header in (
         "X-Accel-Redirect=/protected/../app.py",
         "X-Accel-Redirect=/protected/%2e%2e/app.py",
+        "X-Accel-Redirect=/protected/..%2fapp.py",
+        "X-Accel-Redirect=/protected/a%00b",
+        "X-Accel-Redirect=/protected/%zz",
         "X-Accel-Redirect=/elsewhere/x",
         "X-Sendfile=/srv/blog/protected/../app.py",
         "X-Sendfile=/etc/hostname",

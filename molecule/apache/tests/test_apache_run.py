@@ -33,7 +33,7 @@ def test_what_apache_finds_only_when_it_starts_is_refused_too(host, browse, play
     sites[0]["tls"] |= {"key": "/etc/webstack/tls/numbers/privkey.pem", "selfsigned": False}
     run = playbook({"apache_sites": sites})
     assert run.rc != 0
-    assert "key values mismatch" in run.output
+    assert "/etc/webstack/tls/numbers/privkey.pem do not match" in run.output
     assert "the old configuration stays in place" in run.output
     assert status(browse) == 200
 
