@@ -24,7 +24,10 @@ _PACKAGED = {
     "redis": "/usr/bin/redis-server",
     "memcached": "/usr/bin/memcached",
 }
-_INSTANCES = {"redis": "/etc/redis/redis-{}.conf", "memcached": "/etc/systemd/system/memcached@{}.service.d"}
+_INSTANCES = {
+    "redis": ("/etc/redis/redis-{}.conf", "/etc/valkey/valkey-{}.conf"),
+    "memcached": ("/etc/systemd/system/memcached@{}.service",),
+}
 
 
 def web_server(world: World) -> str:
@@ -65,9 +68,9 @@ def retired(world: World, plan: dict[str, Any], absent: Sequence[str]) -> list[d
         for part, (path, program) in _MARKERS.items()
         if part not in plan["parts"]
     ]
-    for part, pattern in _INSTANCES.items():
-        names = [one["name"] for one in plan[f"{part}_instances"]]
-        found.append({"name": part, "paths": [pattern.format("*")], "keep": [pattern.format(name) for name in names]})
+    for part, patterns in _INSTANCES.items():
+        kept = [pattern.format(one["name"]) for one in plan[f"{part}_instances"] for pattern in patterns]
+        found.append({"name": part, "paths": [pattern.format("*") for pattern in patterns], "keep": kept})
     for part in ("gunicorn", "uwsgi"):
         gone = [one["config_file"] for one in plan[f"{part}_instances"] if one["state"] == "absent"]
         found.append({"name": part, "paths": gone})
