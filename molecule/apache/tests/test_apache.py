@@ -189,9 +189,9 @@ def test_other_names_lead_to_the_canonical_one(host):
     assert (answer["status"], answer["headers"]["location"]) == (301, f"{SITE}/x")
 
 
-def certificate(host, name):
+def certificate(host, name, address="127.0.0.1"):
     option = f"-servername {name}" if name else "-noservername"
-    command = f"openssl s_client -connect 127.0.0.1:443 {option} </dev/null 2>/dev/null"
+    command = f"openssl s_client -connect {address}:443 {option} </dev/null 2>/dev/null"
     return host.check_output(f"{command} | openssl x509 -noout -ext subjectAltName | tail -n 1").strip()
 
 
@@ -209,6 +209,25 @@ def test_a_site_by_its_address(host):
     assert answer["headers"]["strict-transport-security"] == "max-age=1"  # the application's own
     assert certificate(host, None) == "IP Address:127.0.0.1"  # clients send no name then
     assert certificate(host, "blog.example.com").startswith("DNS:blog.example.com, DNS:*.blog.example.com")
+
+
+def test_another_site_by_its_address(host):
+    """Each shows its own certificate, and sites by name are reached at every address."""
+    assert certificate(host, None, "127.0.0.3") == "IP Address:127.0.0.3, IP Address:0:0:0:0:0:0:0:1"
+    assert certificate(host, "blog.example.com", "127.0.0.3").startswith("DNS:blog.example.com")
+    secure, plain, named, wild, unknown = browse(
+        host,
+        {"url": "https://127.0.0.3/x"},
+        {"url": "http://127.0.0.3/x", "follow": False},
+        {"url": f"{SITE}/status.txt"},
+        {"url": "https://a.blog.example.com/"},
+        {"url": "https://other.example.com/"},
+        address="127.0.0.3",
+    )
+    assert (secure["status"], secure["headers"]["strict-transport-security"]) == (200, YEAR)
+    assert json.loads(secure["body"])["host"] == "127.0.0.3"
+    assert (plain["status"], plain["headers"]["location"]) == (301, "https://127.0.0.3/x")
+    assert [named["status"], wild["status"], unknown["status"]] == [204, 200, 421]
 
 
 def test_static_files(host):
@@ -372,12 +391,3 @@ def test_an_application_that_takes_too_long(host):
 def test_an_error_page_of_the_application_is_left_alone(host):
     answer = get(host, "https://127.0.0.1/busy")
     assert (answer["status"], json.loads(answer["body"])["path"]) == (503, "/busy")
-
-
-def test_bad_sites_are_refused(playbook):
-    tls = {"certificate": "/x", "key": "/y"}
-    sites = [{"name": name, "domains": ["same.example.com"], "tls": tls} for name in ("half", "other")]
-    run = playbook({"apache_sites": sites})
-    assert run.rc != 0
-    assert "every domain belongs to one site" in run.output
-    assert "Incomplete: half, other" in run.output
