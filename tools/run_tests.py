@@ -38,6 +38,8 @@ CHECKS = {
 # pytest runs in these; one that ran no test has not passed.
 WITHOUT_PYTEST = {"lint", "sanity"}
 TAIL = 60
+# The longest first, so that none of them is left alone at the end.
+FIRST = ("matrix", "switching", "processes", "stack_single", "stack_tiers", "django_app")
 
 
 @dataclass(frozen=True)
@@ -149,14 +151,14 @@ def tell(result: Result, skipped: int) -> None:
     print(line, flush=True)
 
 
-def scenarios() -> list[str]:
-    """The scenarios; whole stacks first, since they take longest."""
+def everything() -> list[str]:
+    """All scenarios and checks, in the order in which they are started."""
     names = sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml"))
-    return sorted(names, key=lambda name: not name.startswith("stack"))
+    return [*FIRST, *(name for name in [*names, *CHECKS] if name not in FIRST)]
 
 
 def main() -> int:
-    available = [*scenarios(), *CHECKS]
+    available = everything()
     names = sys.argv[1:] or available
     if unknown := [name for name in names if name not in available]:
         print(f"run_tests: unknown: {', '.join(unknown)}; there are: {', '.join(available)}", file=sys.stderr)

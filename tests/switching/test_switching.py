@@ -92,6 +92,10 @@ def test_switch(machine: Machine, choices: dict[str, str], record_property: Any)
     run = machine.converge()
     assert (run.rc, run.changed) == (0, 0), run.end
     assert server.run("systemctl --failed --plain --no-legend") == ""
+
+
+def test_what_was_chosen_last_comes_back_after_a_restart(machine: Machine) -> None:
+    server = machine.server
     server.restart()
     assert "the first note, from a migration" in server.wait(f"{URL}/")["body"]
 
