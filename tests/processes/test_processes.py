@@ -164,7 +164,7 @@ def test_people_chat_over_websockets(two: Two, client: str, web_server: str) -> 
     if web_server != "nginx":
         run = two.converge(web_server=web_server)
         assert run.rc == 0, run.end
-    assert "uvicorn" in two.first.run("ps -u channels -o args")
+    assert json.loads(two.first.run("cat /srv/channels/current/release.json"))["interface"] == "asgi"
     given = {
         "url": CHAT,
         "address": "127.0.0.1",
