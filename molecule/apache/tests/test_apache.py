@@ -231,15 +231,13 @@ def test_another_site_by_its_address(host):
 
 
 def test_static_files(host):
-    hashed = get(host, f"{SITE}/static/css/style.0123456789ab.css", headers={"Accept-Encoding": "gzip"})
+    url = f"{SITE}/static/css/style.0123456789ab.css"
+    hashed = get(host, url, headers={"Accept-Encoding": "gzip"})
     assert hashed["headers"]["cache-control"] == f"{YEAR}, public, immutable"
     assert hashed["headers"]["content-encoding"] == "gzip"
     assert hashed["headers"]["vary"] == "Accept-Encoding"
-    by_proxy = {"Accept-Encoding": "gzip", "Via": "1.1 cdn"}
-    assert (
-        get(host, f"{SITE}/static/css/style.0123456789ab.css", headers=by_proxy)["headers"]["content-encoding"]
-        == "gzip"
-    )
+    by_proxy = get(host, url, headers={"Accept-Encoding": "gzip", "Via": "1.1 cdn"})
+    assert by_proxy["headers"]["content-encoding"] == "gzip"
     assert hashed["headers"]["x-content-type-options"] == "nosniff"
     plain = get(host, f"{SITE}/static/css/plain.css")
     assert plain["headers"]["cache-control"] == "max-age=0, must-revalidate"
@@ -254,11 +252,9 @@ def test_modules_of_javascript_have_a_type_that_browsers_run(host):
 
 def test_precompressed_files_are_preferred(host):
     css = "/srv/blog/public/static/css"
-    host.check_output(
-        f"echo large > {css}/ready.0123456789ab.css; echo gzipped | gzip > {css}/ready.0123456789ab.css.gz"
-    )
-    host.check_output(f"echo brotli > {css}/ready.0123456789ab.css.br")
-    url = f"{SITE}/static/css/ready.0123456789ab.css"
+    name = "ready.0123456789ab.css"
+    host.check_output(f"cd {css}; echo large > {name}; echo gzipped | gzip > {name}.gz; echo brotli > {name}.br")
+    url = f"{SITE}/static/css/{name}"
     for accepted, encoding in (("gzip", "gzip"), ("gzip, br", "br"), ("br;q=0, gzip", "gzip")):
         answer = get(host, url, headers={"Accept-Encoding": accepted})
         assert answer["headers"]["content-encoding"] == encoding
@@ -266,7 +262,7 @@ def test_precompressed_files_are_preferred(host):
         assert answer["headers"]["vary"] == "Accept-Encoding"
         assert answer["headers"]["cache-control"] == f"{YEAR}, public, immutable"
         assert "content-language" not in answer["headers"]
-    assert answer["headers"]["content-length"] == str(host.file(f"{css}/ready.0123456789ab.css.gz").size)
+    assert answer["headers"]["content-length"] == str(host.file(f"{css}/{name}.gz").size)
     assert get(host, url)["body"] == "large\n"
     archive = get(host, f"{url}.gz", headers={"Accept-Encoding": "gzip"})  # asked for by its own name
     assert archive["headers"]["content-type"] == "application/x-gzip"
@@ -391,3 +387,12 @@ def test_an_application_that_takes_too_long(host):
 def test_an_error_page_of_the_application_is_left_alone(host):
     answer = get(host, "https://127.0.0.1/busy")
     assert (answer["status"], json.loads(answer["body"])["path"]) == (503, "/busy")
+
+
+def test_bad_sites_are_refused(playbook):
+    tls = {"certificate": "/x", "key": "/y"}
+    sites = [{"name": name, "domains": ["same.example.com"], "tls": tls} for name in ("half", "other")]
+    run = playbook({"apache_sites": sites})
+    assert run.rc != 0
+    assert "every domain belongs to one site" in run.output
+    assert "Incomplete: half, other" in run.output

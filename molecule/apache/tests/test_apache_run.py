@@ -111,15 +111,6 @@ def test_apache_comes_back_after_a_crash(host, browse):
     assert status(browse) == 200
 
 
-def test_bad_sites_are_refused(playbook):
-    tls = {"certificate": "/x", "key": "/y"}
-    sites = [{"name": name, "domains": ["same.example.com"], "tls": tls} for name in ("half", "other")]
-    run = playbook({"apache_sites": sites})
-    assert run.rc != 0
-    assert "every domain belongs to one site" in run.output
-    assert "Incomplete: half, other" in run.output
-
-
 # Has a port that Apache needs.
 OLD = """[Service]
 ExecStart=/usr/bin/python3 -m http.server 80
