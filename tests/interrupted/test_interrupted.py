@@ -30,7 +30,7 @@ import bed as tools_bed  # noqa: E402
 POINTS = [
     ("Install the base packages", 3.0),
     ("Install PostgreSQL", 6.0),
-    ("Write the configuration; one that Redis would not start with is refused", 0.5),
+    ("Write the configuration; one that the server would not start with is refused", 0.5),
     ("Build the releases", 2.0),
     ("Switch to the releases and see that they answer", 0.3),
 ]

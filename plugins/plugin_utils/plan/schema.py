@@ -345,7 +345,7 @@ SITE: dict[str, Option] = {
             "dict",
             "",
             keys={
-                "name": Option("str", "Name, part of its unit's.", required=True, check=_matches(PROCESS_NAME, "a name of lower-case letters, digits, '-' and '_'")),
+                "name": Option("str", "Name, part of its unit's.", required=True, check=_matches(PROCESS_NAME, "a name like 'tidy' or 'send-mail'")),
                 "calendar": Option("str", "When: OnCalendar of systemd, like 'hourly', '03:30' or 'Mon..Fri *:0/15'.", required=True, check=_calendar),
                 "run": Option("str", "The command line, started in the directory of manage.py.", required=True, check=line),
                 "hosts": Option("str", "On which application servers.", "first", ("first", "all")),
