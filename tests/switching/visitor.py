@@ -7,6 +7,7 @@ visitor.py HOST PATH; prints JSON: requests, failed (not 200), longest (seconds 
 import http.client
 import json
 import select
+import socket
 import ssl
 import sys
 import time
@@ -19,13 +20,15 @@ def main() -> None:
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
+    resolve = socket.getaddrinfo
+    socket.getaddrinfo = lambda _name, *args, **kwargs: resolve("127.0.0.1", *args, **kwargs)
     requests, failures, longest, good = 0, [], 0.0, time.monotonic()
     while not select.select([sys.stdin], [], [], PAUSE)[0]:
         requests += 1
         began = time.monotonic()
-        connection = http.client.HTTPSConnection("127.0.0.1", context=context, timeout=30)
+        connection = http.client.HTTPSConnection(host, context=context, timeout=30)
         try:
-            connection.request("GET", path, headers={"Host": host})
+            connection.request("GET", path)
             status = str(connection.getresponse().status)
         except (OSError, http.client.HTTPException) as error:
             status = type(error).__name__
