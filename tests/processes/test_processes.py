@@ -95,7 +95,7 @@ def test_workers_everywhere_and_one_beat(two: Two) -> None:
 def test_a_job_runs_at_its_times_on_one_server(two: Two) -> None:
     assert units(two.first, "timer") == ["celery-night.timer"]
     assert units(two.second, "timer") == []
-    until(lambda: "night" in two.first.browse({"url": f"{QUEUE}/done/"})[0]["body"], 20)
+    until(lambda: "night" in two.first.browse({"url": f"{QUEUE}/done/"})[0]["body"])
 
 
 def test_tasks_that_were_queued_before_a_deployment_finish(two: Two) -> None:
