@@ -95,6 +95,11 @@ class Unit:
         return self.shown.get("ActiveState") in _UP and self.shown.get("SubState") != "auto-restart"
 
     @property
+    def crashing(self) -> bool:
+        """Whether it fails again and again, and systemd is to go on trying: what cures it may come later in the run."""
+        return bool(self.declared.get("retried")) and self.shown.get("SubState") == "auto-restart"
+
+    @property
     def finished(self) -> bool:
         """Whether it is a job that has been done (Type=oneshot that does not remain active)."""
         idle = self.shown.get("ActiveState") == "inactive" and self.shown.get("Result") == "success"
@@ -189,7 +194,7 @@ def decide(unit: Unit, directory: str = LOADED_DIR, fresh: bool = False) -> list
         return [*verbs, "stop"] if unit.up or unit.shown.get("SubState") == "auto-restart" else verbs
     if not unit.runnable:
         return verbs
-    if not unit.up and not unit.finished:
+    if not unit.up and not unit.finished and not unit.crashing:
         return [*verbs, "start"]
     if fresh:
         return verbs
@@ -208,6 +213,7 @@ class Manager:
         self.loaded_dir = loaded_dir
         self.settle = settle
         self.unmet: list[str] = []  # units that systemd skips on this host, known after converge()
+        self.crashing: list[str] = []  # units that failed again and again before
 
     def _systemctl(self, *words: str) -> str:
         code, output, error = self.run(["systemctl", *words])
@@ -243,6 +249,8 @@ class Manager:
             unit = units[index]
             self._require(unit, check_mode)
             verbs = decide(unit, self.loaded_dir, unit.name in fresh)
+            if unit.crashing and unit.runnable:
+                self.crashing.append(unit.name)
             if verbs[-1:] == ["start"] and unit.unmet:
                 # Its condition was not met last time. That is no error, and only a change if it is met by now.
                 verbs.pop()
@@ -255,7 +263,7 @@ class Manager:
                 for verb in verbs:
                     self._do(verb, unit)
             actions += [f"{verb} {unit.name}" for verb in verbs]
-            if verbs[-1:] in (["start"], ["restart"], ["reload"]):
+            if verbs[-1:] in (["start"], ["restart"], ["reload"]) and not unit.crashing:
                 started.append(unit)
                 if unit.name.endswith(".socket"):
                     fresh.update(unit.shown.get("Triggers", "").split())

@@ -54,6 +54,12 @@ options:
       run_if:
         description: The unit is only started when this path exists; else it is left alone.
         type: path
+      retried:
+        description:
+          - Its unit file says that systemd starts it again for as long as it fails. Where it has been failing before, that
+            is a warning and no error, since what cures it (a new release) may come later in the run.
+        type: bool
+        default: false
 attributes:
   check_mode:
     description: Says what would be done. A unit that does not exist yet is reported as to be started.
@@ -103,6 +109,7 @@ def main():
         "reload_on": {"type": "list", "elements": "str", "default": []},
         "restart_on": {"type": "list", "elements": "str", "default": []},
         "run_if": {"type": "path"},
+        "retried": {"type": "bool", "default": False},
     }
     module = AnsibleModule(
         argument_spec={"services": {"type": "list", "elements": "dict", "required": True, "options": options}},
@@ -123,6 +130,11 @@ def main():
         module.warn(
             "Left out on this host, where a condition of the unit is not met (in a container, for instance): "
             + ", ".join(manager.unmet)
+        )
+    if manager.crashing:
+        module.warn(
+            "Failing again and again since before this run (journalctl -u NAME says why): "
+            + ", ".join(manager.crashing)
         )
     if module._diff and actions:
         result["diff"] = {"before": "", "after": "".join(f"{action}\n" for action in actions)}

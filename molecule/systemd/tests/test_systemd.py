@@ -99,6 +99,20 @@ def test_a_process_that_fails_is_tried_until_it_can_run(host):
     assert host.check_output("systemctl --failed --plain --no-legend") == ""
 
 
+def test_what_was_failing_before_does_not_keep_its_cure_away(host, playbook):
+    """The release that repairs a worker comes later in the run than this role."""
+    host.check_output("mv /srv/hello/worker.py /srv/hello/worker.away; systemctl kill --signal=KILL hello-worker")
+    try:
+        waits = "until systemctl show -p SubState --value hello-worker | grep -qx auto-restart; do sleep 0.2; done"
+        host.check_output(f"timeout 30 sh -c '{waits}'")
+        run = playbook()
+        assert (run.rc, run.changed) == (0, 0), run.output
+        assert "Failing again and again" in run.output
+        assert "hello-worker.service" in run.output
+    finally:
+        host.check_output("mv /srv/hello/worker.away /srv/hello/worker.py; systemctl restart hello-worker")
+
+
 def test_a_release_that_was_away_needs_no_more_than_a_restart(host):
     """Whatever became of the socket while visitors asked for a process that cannot run."""
     host.check_output("mv /srv/hello/server.py /srv/hello/server.away")
