@@ -51,6 +51,32 @@ options:
         type: list
         elements: str
         default: []
+  databases:
+    description: >-
+      Databases that sites want. One in another engine, or of another name, than that of the release that serves is a
+      problem, since its data would be left behind.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      site:
+        description: Name of the site.
+        type: str
+        required: true
+      engine:
+        description: Django's name of it.
+        type: str
+        required: true
+      name:
+        description: The database.
+        type: str
+        required: true
+      host:
+        description: Where it is.
+        type: str
+      switch_from:
+        description: The engine that may serve until now.
+        type: str
   free_mb:
     description: Free space in MB that is needed, by directory.
     type: dict
@@ -94,6 +120,8 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.webstack.django.plugins.module_utils import preflight
+from ansible_collections.webstack.django.plugins.module_utils.release import database
+from ansible_collections.webstack.django.plugins.module_utils.release.site import ReleaseError, Site
 
 
 def _read(path):
@@ -102,6 +130,18 @@ def _read(path):
             return file.read()
     except OSError:
         return ""
+
+
+def _left_behind(databases):
+    """What the deployment would refuse later, said before anything is changed."""
+    problems = []
+    for one in databases:
+        wanted = {key: value for key, value in one.items() if key != "site"}
+        try:
+            database.same(Site({"name": one["site"], "database": wanted}))
+        except ReleaseError as error:
+            problems.append(str(error))
+    return problems
 
 
 def main():
@@ -127,6 +167,18 @@ def main():
                     "programs": {"type": "list", "elements": "str", "default": []},
                 },
             },
+            "databases": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "site": {"type": "str", "required": True},
+                    "engine": {"type": "str", "required": True},
+                    "name": {"type": "str", "required": True},
+                    "host": {"type": "str"},
+                    "switch_from": {"type": "str"},
+                },
+            },
             "free_mb": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,
@@ -137,6 +189,7 @@ def main():
     problems += preflight.clock(time.time())
     thresholds = {**preflight.FREE_MB, **{path: int(mb) for path, mb in module.params["free_mb"].items()}}
     problems += preflight.disks(thresholds)
+    problems += _left_behind(module.params["databases"])
     found = [one for one in module.params["retired"] if preflight.left(one["paths"], one["keep"])]
     ours = [program for one in found for program in one["programs"]]
     problems += preflight.ports({one["port"]: one["programs"] for one in module.params["ports"]}, ours)

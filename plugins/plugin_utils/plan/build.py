@@ -278,5 +278,10 @@ def for_host(name: str, world: World, absent: Sequence[str] = ()) -> dict[str, A
         plan["redis_instances"] = stores.redis(world, host, share.cache // len(instances))
         plan["memcached_instances"] = stores.memcached(world, host, share.cache // len(instances))
     plan["ports"] = _ports(plan)
+    plan["databases"] = [
+        {"site": site["name"], **{key: site["database"].get(key) for key in ("engine", "name", "host", "switch_from")}}
+        for site in plan["django_app_sites"]
+        if site["state"] == "present" and site["database"]
+    ]
     plan["retired"] = retired(world, plan, absent)
     return plan
