@@ -91,11 +91,11 @@ def test_an_absent_instance_goes_when_it_is_retired(host, playbook, variables):
     run = playbook(absent)
     assert (run.rc, run.changed) == (0, 0), run.output
     assert '"asgi", "x:y"' in host.file(gone["config_file"]).content_string
-    run = playbook(absent, path="retire.yml")
+    run = playbook(absent, path="../shared/retire.yml")
     assert (run.rc, run.changed) == (0, 1), run.output
     assert not host.file(gone["config_file"]).exists
     assert host.file("/etc/webstack/hello/gunicorn.conf.py").exists
-    assert playbook(absent, path="retire.yml").changed == 0
+    assert playbook(absent, path="../shared/retire.yml").changed == 0
 
 
 def test_an_instance_without_an_application_is_refused(playbook):

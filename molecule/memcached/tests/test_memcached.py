@@ -238,17 +238,17 @@ def test_a_site_lives_without_its_cache(host, kind) -> None:
 
 def test_retiring(host, playbook) -> None:
     """First what is not listed, then the rest and the package; the role makes it all again."""
-    assert playbook({"memcached_instances": [{"name": "remote"}]}, path="retire.yml").rc == 0
+    assert playbook({"memcached_instances": [{"name": "remote"}]}, path="../shared/retire.yml").rc == 0
     assert not host.service("memcached@blog-cache").is_running
     assert not host.file("/etc/systemd/system/memcached@blog-cache.service").exists
     assert host.service("memcached@remote").is_running
     gone = {"memcached_instances": [], "memcached_state": "absent"}
-    assert playbook(gone, path="retire.yml").rc == 0
+    assert playbook(gone, path="../shared/retire.yml").rc == 0
     assert host.run(f"ls {UNITS}").rc != 0
     assert host.run("pgrep memcached").rc != 0
     assert not host.file("/usr/local/lib/webstack/check-memcached").exists
     assert not host.package("memcached").is_installed
-    again = playbook(gone, path="retire.yml")
+    again = playbook(gone, path="../shared/retire.yml")
     assert again.rc == 0 and again.changed == 0, again.output
     assert playbook().rc == 0
     assert say(host, "blog-cache", "version").startswith("VERSION")

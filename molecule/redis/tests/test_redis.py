@@ -283,11 +283,11 @@ def test_retiring(host, machine, playbook) -> None:
         pytest.skip("tried on Debian 13")
     server = kind(host)
     redis(host, "blog-broker", "SET", "kept", "45")
-    assert playbook({"redis_instances": [BROKER]}, path="retire.yml").rc == 0
+    assert playbook({"redis_instances": [BROKER]}, path="../shared/retire.yml").rc == 0
     assert redis(host, "blog-broker", "GET", "kept") == "45"
     assert not host.service(f"{server}-server@blog-cache").is_running
     assert not host.file(f"/etc/{server}/{server}-blog-cache.conf").exists
-    run = playbook({"redis_instances": [], "redis_state": "absent", "times": 2}, path="retire.yml")
+    run = playbook({"redis_instances": [], "redis_state": "absent", "times": 2}, path="../shared/retire.yml")
     assert (run.rc, run.changed) == (0, 3), run.output  # service, files and packages, and nothing the second time
     assert host.run(f"pgrep {server}-server").rc != 0
     assert host.run(f"ls /etc/{server}/{server}-*.conf /usr/local/lib/webstack/*redis").stdout == ""

@@ -306,20 +306,20 @@ def test_what_is_wrong_is_refused_and_the_old_configuration_stays(host, playbook
 
 
 def test_retiring_keeps_what_others_need_and_it_comes_back(host, playbook):
-    run = playbook(path="retire.yml")
+    run = playbook(path="../shared/retire.yml")
     assert run.rc == 0, run.output
     assert host.check_output("supervisorctl status | awk '{print $1, $2}'") == "foreign RUNNING"
     assert host.check_output("ls /etc/supervisor/conf.d") == "foreign.conf"
     assert not host.file("/etc/cron.d/webstack-hello-clock").exists
     host.check_output("mv /etc/supervisor/conf.d/foreign.conf /root")
     try:
-        run = playbook(path="retire.yml")
+        run = playbook(path="../shared/retire.yml")
         assert run.rc == 0, run.output
         assert not host.service("supervisor").is_running
         assert not host.service("supervisor").is_enabled
         assert host.check_output("find /etc /usr/local -name '*webstack*' -path '*superv*'") == ""
         assert host.check_output("dpkg --verify supervisor") == ""  # all as the package brought it
-        run = playbook({"supervisord_state": "absent", "times": 2}, path="retire.yml")
+        run = playbook({"supervisord_state": "absent", "times": 2}, path="../shared/retire.yml")
         assert (run.rc, run.changed) == (0, 1), run.output  # the package, and nothing the second time
         assert not host.package("supervisor").is_installed
         assert not host.file("/etc/supervisor/supervisord.conf").exists

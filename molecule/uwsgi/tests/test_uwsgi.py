@@ -204,11 +204,11 @@ def test_an_absent_instance_goes_when_it_is_retired(host, playbook, variables):
     run = playbook(absent)
     assert (run.rc, run.changed) == (0, 0), run.output
     assert [host.file(path).exists for path in files] == [True, True]
-    run = playbook(absent, path="retire.yml")
+    run = playbook(absent, path="../shared/retire.yml")
     assert (run.rc, run.changed) == (0, 1), run.output
     assert [host.file(path).exists for path in files] == [False, False]
     assert host.file(INI).exists
-    assert playbook(absent, path="retire.yml").changed == 0
+    assert playbook(absent, path="../shared/retire.yml").changed == 0
 
 
 def test_what_cannot_be_is_refused(playbook):
