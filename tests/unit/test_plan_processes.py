@@ -111,6 +111,7 @@ def test_two_servers_run_one_beat_and_one_job() -> None:
         "restart",
         "blog-worker.service",
     ]
+    assert plans["h1"]["django_app_sites"][0]["activate"][2] == ["systemctl", "--no-block", "start", "blog-night.timer"]
 
 
 def test_supervisord_gets_the_same_processes_and_the_units_that_it_replaces() -> None:

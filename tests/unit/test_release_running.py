@@ -92,6 +92,15 @@ def test_without_supervisord_there_is_no_program(tmp_path: Path) -> None:
     assert running.processes(Site({"name": "blog", "activate": given})) == []
 
 
+def test_a_timer_has_no_process_and_only_has_to_be_there(systemctl: Any) -> None:
+    systemctl("blog-night.timer", MainPID="", Type="")
+    timer = running.Unit("blog-night.timer", waited=False)
+    assert timer.stale({}, []) is None
+    systemctl("blog-night.timer", MainPID="", Type="", ActiveState="inactive")
+    timer.read()
+    assert timer.stale({}, []) == "blog-night.timer is not running"
+
+
 @pytest.mark.parametrize(
     ("values", "waited", "reason"),
     [

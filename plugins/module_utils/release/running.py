@@ -135,6 +135,12 @@ class Unit(Process):
         """Whether it ends by itself."""
         return self.values.get("Type") == "oneshot"
 
+    def stale(self, wanted: dict[str, str], paths: list[str]) -> str | None:
+        """As of any process; a timer has none, and only has to be there."""
+        if self.name.endswith(".timer"):
+            return None if self.up or self.changing else "%s is not running" % self.name
+        return super().stale(wanted, paths)
+
     def journal(self, since: float) -> str:
         """The last that it said since a moment."""
         # Without this the last lines, which tell the cause, may still be on their way.

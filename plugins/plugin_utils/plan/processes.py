@@ -196,7 +196,9 @@ def processes(site: Site, world: World, host: Host) -> list[dict[str, Any]]:
 
 def activate(site: Site, world: World, host: Host) -> list[list[str]]:
     """Commands that bring a new release into the processes. Those beside web finish what they are at, unwaited for."""
-    names = [one["name"] for one in processes(site, world, host) if not one["calendar"]]
+    found = processes(site, world, host)
+    names = [one["name"] for one in found if not one["calendar"]]
+    timers = [one["name"] + ".timer" for one in found if one["calendar"]]
     if site.given["process_manager"] == "supervisord":
         begin, suffix = [CONTROL], ""
     else:
@@ -204,6 +206,8 @@ def activate(site: Site, world: World, host: Host) -> list[list[str]]:
     result = [[*begin, "restart", names[0] + suffix]]
     if len(names) > 1:
         result.append([*begin, "--no-block", "restart", *(name + suffix for name in names[1:])])
+    if timers and begin == ["systemctl"]:  # cron asks for no start
+        result.append([*begin, "--no-block", "start", *timers])
     return result
 
 
