@@ -95,9 +95,13 @@ def test_requests_under_way_are_finished_at_a_stop(host):
     assert show(host, "Result") == "success"
 
 
-def test_no_request_fails_at_a_restart(host):
+def test_no_request_waits_in_vain_at_a_restart(host):
+    """A process with one thread that is told to end between accept() and the first read drops that one connection.
+
+    gracefully_kill() in uWSGI's core/uwsgi.c; docs/alternatives.md says so. No other failure is known.
+    """
     found = meanwhile(host, "systemctl restart hello", 5)
-    assert found["failures"] == []
+    assert found["failures"] in ([], ["ConnectionResetError(104, 'Connection reset by peer')"])
     assert found["answers"] > 100
     assert len(found["pid"]) >= 3
 
