@@ -92,6 +92,16 @@ def listeners(tables: Iterable[str]) -> dict[int, set[str]]:
     return found
 
 
+def listening() -> dict[int, set[str]]:
+    """``listeners`` of this host."""
+    tables = []
+    for name in ("/proc/net/tcp", "/proc/net/tcp6"):
+        if os.path.exists(name):
+            with open(name, encoding="ascii") as file:
+                tables.append(file.read())
+    return listeners(tables)
+
+
 def _programs(inodes: set[str]) -> list[str]:
     """``name (pid N)`` of the processes that hold sockets."""
     wanted = {f"socket:[{inode}]" for inode in inodes}
@@ -120,12 +130,7 @@ def ports(wanted: Mapping[int, Iterable[str]], leaving: Iterable[str] = ()) -> l
         wanted: for each TCP port the names of the programs that are to have it.
         leaving: programs that hold it rightly until their successor starts.
     """
-    tables = []
-    for name in ("/proc/net/tcp", "/proc/net/tcp6"):
-        if os.path.exists(name):
-            with open(name, encoding="ascii") as file:
-                tables.append(file.read())
-    busy = listeners(tables)
+    busy = listening()
     problems = []
     for port, ours in wanted.items():
         holders = _programs(busy.get(port, set()))

@@ -17,8 +17,11 @@ import time
 from collections.abc import Iterator
 from typing import Any, Callable
 
+from ansible_collections.webstack.django.plugins.module_utils.preflight import listening
+
 LOADED_DIR = "/run/webstack/loaded"
 UNIT_DIR = "/etc/systemd/system"
+HAND_OVER_SECONDS = 10.0  # in which a server that was told to end stops listening
 SETTLE_SECONDS = 1.0  # a process that dies at once (wrong option, port taken) is dead by then
 _PROPERTIES = (
     "Id,LoadState,ActiveState,SubState,UnitFileState,NeedDaemonReload,InvocationID,CanReload,Type,"
@@ -191,7 +194,8 @@ def decide(unit: Unit, directory: str = LOADED_DIR, fresh: bool = False) -> list
     if not wants_enabled and unit.shown.get("UnitFileState") in ("enabled", "enabled-runtime"):
         verbs.append("disable")
     if stopped:
-        return [*verbs, "stop"] if unit.up or unit.shown.get("SubState") == "auto-restart" else verbs
+        going = unit.shown.get("ActiveState") == "deactivating" or unit.shown.get("SubState") == "auto-restart"
+        return [*verbs, "stop"] if unit.up or going else verbs
     if not unit.runnable:
         return verbs
     if not unit.up and not unit.finished and not unit.crashing:
@@ -287,12 +291,27 @@ class Manager:
             if unit.name.endswith(".socket"):
                 self._start_socket(unit, verb)
                 return
+        if verb == "stop" and self._handed_over(unit):
+            return
         moment = time.time()
         code, output, error = self.run(["systemctl", verb, "--", unit.name])
         if code != 0:
             raise ServiceError(self._explain(verb, unit.name, (error or output).strip()))
         if verb == "reload":
             self._remember(unit, moment)
+
+    def _handed_over(self, unit: Unit) -> bool:
+        """Whether it left its ports to a successor; the requests that it still has, it finishes meanwhile."""
+        ports = set(unit.declared.get("ports") or [])
+        if not ports:
+            return False
+        self._systemctl("stop", "--no-block", "--", unit.name)
+        deadline = time.monotonic() + HAND_OVER_SECONDS
+        while ports & set(listening()):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.05)
+        return True
 
     def _start_socket(self, unit: Unit, verb: str) -> None:
         """A socket cannot start while its service runs: stop both, start the socket, then the service."""

@@ -38,6 +38,13 @@ options:
         description: Whether it is masked, which also stops it.
         type: bool
         default: false
+      ports:
+        description:
+          - Of a unit that is stopped to make room for another one, the TCP ports that it leaves. Its end is not waited for
+            as soon as nobody listens on them; the requests that it still has, it finishes meanwhile.
+        type: list
+        elements: int
+        default: []
       reload_on:
         description:
           - Files, directories (with all that is in them) or globs. If one changed since the process last read its
@@ -106,6 +113,7 @@ def main():
         "state": {"type": "str", "choices": ["started", "stopped"], "default": "started"},
         "enabled": {"type": "bool", "default": True},
         "masked": {"type": "bool", "default": False},
+        "ports": {"type": "list", "elements": "int", "default": []},
         "reload_on": {"type": "list", "elements": "str", "default": []},
         "restart_on": {"type": "list", "elements": "str", "default": []},
         "run_if": {"type": "path"},
