@@ -215,6 +215,8 @@ def test_a_release_is_named_by_what_it_is_made_of() -> None:
     assert name().startswith("cccccccccccc-")
     others = [name(python="3.13"), name(dependencies={"add": ["x"]}), name(build=["npm ci"]), name(shared=["data"])]
     assert len({name(), *others}) == 5
+    moved = {"engine": "mariadb", "switch_from": "sqlite"}
+    assert name(database=moved) == name(database="mariadb") != name()  # the line goes after the switch
 
 
 @pytest.mark.parametrize(

@@ -174,7 +174,8 @@ def release_id(site: Site) -> str:
     keys = """project_dir settings wsgi asgi interface app_server manage python dependencies packages settings_overlay files
     build commands collectstatic order shared directories static media package database cache""".split()
     queue = broker(site).partition("://")[0]  # which library, and not where
-    inputs = {**{key: given[key] for key in keys}, "overlay": overlay(site), "broker": queue}
+    store = {key: value for key, value in given["database"].items() if key != "switch_from"}  # only allows the switch
+    inputs = {**{key: given[key] for key in keys}, "database": store, "overlay": overlay(site), "broker": queue}
     text = json.dumps([BUILD, inputs, site.detected], sort_keys=True, default=str)
     commit = site.commit or hashlib.sha256(str(given["package"]).encode()).hexdigest()
     return f"{commit[:12]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
