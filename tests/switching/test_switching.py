@@ -139,3 +139,24 @@ def test_another_database_is_refused_with_the_way_to_take_the_data_along(machine
     assert "the first note, from a migration" in machine.server.wait(f"{URL}/")["body"]
     run = machine.converge(database="postgresql")
     assert (run.rc, run.changed) == (0, 0), run.end
+
+
+def test_the_data_comes_along_to_another_database(machine: Machine) -> None:
+    """The steps of docs/switching.md."""
+    server = machine.server
+    count = "from notes.models import Note as N; from django.db import connection as c; print(c.vendor, N.objects.count())"
+    ask = f'webstack-manage plain shell -c "{count}" | tail -n 1'
+    server.run("webstack-manage plain shell -c \"from notes.models import Note as N; N.objects.create(text='kept')\"")
+    assert server.run(ask) == "postgresql 2\n"
+    server.run("systemctl stop plain-web.socket plain-web.service")
+    server.run(
+        "webstack-manage plain dumpdata --natural-foreign --natural-primary --exclude=contenttypes "
+        "--exclude=auth.permission --exclude=sessions --output=/srv/plain/shared/dump.json"
+    )
+    run = machine.converge(database={"engine": "mariadb", "switch_from": "postgresql"})
+    assert run.rc == 0, run.end
+    server.run("webstack-manage plain flush --no-input; webstack-manage plain loaddata /srv/plain/shared/dump.json")
+    assert server.run(ask) == "mysql 2\n"
+    assert "kept" in server.wait(f"{URL}/")["body"]
+    run = machine.converge(database="mariadb")
+    assert (run.rc, run.changed) == (0, 0), run.end
