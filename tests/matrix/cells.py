@@ -29,7 +29,8 @@ ALTERNATIVES = {
 PROGRAMS = [
     "nginx",
     "apache2",
-    "postgresql",
+    "postgresql-15",
+    "postgresql-17",
     "mariadb-server",
     "redis-server",
     "memcached",
@@ -95,8 +96,11 @@ def page() -> str:
         )
         numbers = [f"{one.get('first', 0):.0f} s", f"{one.get('again', 0):.0f} s", str(one.get("tasks", ""))]
         lines.append("| " + " | ".join([*astuple(cell), *numbers, state]) + " |")
-    versions = {key: value for one in found for key, value in one.get("versions", {}).items()}
-    lines += ["", "Versions: " + ", ".join(f"{name} {version}" for name, version in sorted(versions.items())) + "."]
+    lines.append("")
+    for image in sorted({one["cell"].split("-")[0] for one in found}):
+        ours = [one.get("versions", {}) for one in found if one["cell"].startswith(image)]
+        versions = {key: value for one in ours for key, value in one.items()}
+        lines.append(f"- {image}: " + ", ".join(f"{name} {version}" for name, version in sorted(versions.items())))
     return "\n".join(lines) + "\n"
 
 

@@ -50,7 +50,7 @@ def sites(cell: Cell, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str
     return [{"name": "plain", "domains": ["plain.example.com"], "path": path, **cell.choices}]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", autouse=True)
 def note(cell: Cell) -> Iterator[dict[str, Any]]:
     """What is known of this combination in the end."""
     found: dict[str, Any] = {"cell": str(cell), "date": time.strftime("%Y-%m-%d")}
