@@ -144,7 +144,9 @@ def test_another_database_is_refused_with_the_way_to_take_the_data_along(machine
 def test_the_data_comes_along_to_another_database(machine: Machine) -> None:
     """The steps of docs/switching.md."""
     server = machine.server
-    count = "from notes.models import Note as N; from django.db import connection as c; print(c.vendor, N.objects.count())"
+    count = (
+        "from notes.models import Note as N; from django.db import connection as c; print(c.vendor, N.objects.count())"
+    )
     ask = f'webstack-manage plain shell -c "{count}" | tail -n 1'
     server.run("webstack-manage plain shell -c \"from notes.models import Note as N; N.objects.create(text='kept')\"")
     assert server.run(ask) == "postgresql 2\n"
