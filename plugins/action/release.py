@@ -6,19 +6,23 @@ from __future__ import annotations
 
 import base64
 import json
+import re
+import tarfile
 import zlib
 from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+from ansible_collections.webstack.django.plugins.plugin_utils.run import ended, this_run
 from ansible_collections.webstack.django.plugins.plugin_utils.source import cache_dir
 
 _OVERLAY = Path(__file__).resolve().parents[2] / "roles/django_app/files/overlay"
 _STATIC = ["static_missing", "static_pack", "static_receive"]
-_STEPS = ["accounts", "probe", "fetch", "build", "prepare", "activate", "prune", *_STATIC]
+_STEPS = ["accounts", "probe", "fetch", "build", "prepare", "activate", "unlock", *_STATIC]
 # What a web server needs to know of a site; no secret is among it.
 _PUBLIC = ("name", "state", "purge", "root", "release_id", "static", "keep_releases")
+_MIGRATION = re.compile(r"(^|/)migrations/\d\w*\.py$")
 _MODULE = "webstack.django.release_apply"
 
 
@@ -30,6 +34,17 @@ def _kept(site: str, release: str | None) -> Path:
         if old.name != f"{site}@{release}.tar.gz":
             old.unlink(missing_ok=True)
     return directory / f"{site}@{release}.tar.gz"
+
+
+def _migrations(sites: list[dict[str, Any]], names: list[str]) -> dict[str, list[str]]:
+    """The files of migrations in archives that are not sent."""
+    found = {}
+    for site in sites:
+        archive = Path((site.get("source") or {}).get("archive") or "")
+        if site["name"] in names and archive.is_file():
+            with tarfile.open(archive) as tar:
+                found[site["name"]] = [name for name in tar.getnames() if _MIGRATION.search(name)]
+    return found
 
 
 class ActionModule(ActionBase):
@@ -47,6 +62,9 @@ class ActionModule(ActionBase):
                 "step": {"type": "str", "required": True, "choices": _STEPS},
                 "only": {"type": "list", "elements": "str", "default": []},
                 "retry": {"type": "bool", "default": False},
+                "unlock": {"type": "bool", "default": False},
+                "skip": {"type": "list", "elements": "str", "default": []},
+                "half": {"type": "bool", "default": False},
             }
         )
         names = [str(site.get("name")) for site in args["sites"]]
@@ -55,6 +73,9 @@ class ActionModule(ActionBase):
         payload: dict[str, Any] = {
             "sites": args["sites"],
             "retry": args["retry"],
+            "skip": args["skip"],
+            "half": args["half"],
+            "run": this_run("deploy", over="*" if args["unlock"] else ""),
             "overlay": {path.name: path.read_text(encoding="utf-8") for path in sorted(_OVERLAY.glob("*.py"))},
         }
         if args["step"] in _STATIC:
@@ -64,11 +85,30 @@ class ActionModule(ActionBase):
         probe = self._module("probe", payload, task_vars)
         if probe.get("failed") or not probe.get("todo"):
             return probe
-        if not self._task.check_mode:
-            payload["archives"] = self._send(args["sites"], probe["todo"])
-        return self._module("fetch", payload, task_vars)
+        if self._task.check_mode:
+            payload["migrations"] = _migrations(args["sites"], probe["todo"])
+            return self._module("fetch", payload, task_vars)
+        payload["archives"] = self._send(args["sites"], probe["todo"])
+        fetched = self._module("fetch", payload, task_vars)
+        if fetched.get("failed"):
+            return fetched
+        built = self._module("build", payload, task_vars)
+        for key in ("actions", "warnings"):
+            built[key] = [*(fetched.get(key) or []), *(built.get(key) or [])]
+        return built
 
     def _module(self, step: str, payload: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
+        result = self._once(step, payload, task_vars)
+        held = result.get("held")
+        if held and ended(held):
+            payload["run"]["over"] = held["id"]
+            result = self._once(step, payload, task_vars)
+        if result.get("changed"):
+            for words in result.get("actions") or []:
+                self._display.display(f"  {words}")
+        return result
+
+    def _once(self, step: str, payload: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
         packed = base64.b64encode(zlib.compress(json.dumps(payload).encode())).decode()
         result: dict[str, Any] = self._execute_module(
             module_name=_MODULE, module_args={"step": step, "payload": packed}, task_vars=task_vars

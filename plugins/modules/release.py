@@ -23,14 +23,15 @@ options:
     description:
       - V(accounts) makes the system users of the sites, and takes absent sites away.
       - V(probe) only says what there is to do.
-      - V(fetch) brings the code; V(build) makes the virtual environment and runs the build commands.
+      - V(fetch) brings the code, makes the virtual environment and runs the build commands. V(build) is its second half.
       - V(prepare) checks the project, collects its static files and migrates its database.
-      - V(activate) publishes the static files, switches, restarts, and goes back where the site does not answer.
-      - V(prune) removes old releases.
+      - V(activate) tries the release, publishes the static files, switches, restarts, goes back where the site does not
+        answer, and removes old releases.
+      - V(unlock) gives the sites back that a run that failed still has.
       - V(static_missing) and V(static_receive) run on a web server that is another machine, V(static_pack) on the
         server of the application in between. They bring the static files of a release to the web server.
     type: str
-    choices: [accounts, probe, fetch, build, prepare, activate, prune, static_missing, static_pack, static_receive]
+    choices: [accounts, probe, fetch, build, prepare, activate, unlock, static_missing, static_pack, static_receive]
     required: true
   only:
     description: For V(static_pack) and V(static_receive), the names of the sites that the other side lacks.
@@ -38,6 +39,18 @@ options:
     elements: str
   retry:
     description: Whether a release that did not serve is tried again.
+    type: bool
+    default: false
+  unlock:
+    description: Whether a site is taken from another run that deploys it.
+    type: bool
+    default: false
+  skip:
+    description: For V(prepare), steps to leave out. The next run does them.
+    type: list
+    elements: str
+  half:
+    description: Whether V(prepare) ends before the migration; the next call goes on there.
     type: bool
     default: false
 author: webstack.django maintainers (@webstack)
@@ -75,4 +88,9 @@ todo:
   type: list
   elements: str
   returned: always
+switch:
+  description: Sites that serve another release than the wanted one, or none.
+  type: list
+  elements: str
+  returned: for V(probe)
 """

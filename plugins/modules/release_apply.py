@@ -14,7 +14,7 @@ options:
     description: What to do.
     type: str
     required: true
-    choices: [accounts, probe, fetch, build, prepare, activate, prune, static_missing, static_pack, static_receive]
+    choices: [accounts, probe, fetch, build, prepare, activate, unlock, static_missing, static_pack, static_receive]
   payload:
     description: The sites with all their secrets, in one value that is never shown; JSON, compressed, in base64.
     type: str
@@ -56,15 +56,19 @@ todo:
   type: list
   elements: str
   returned: always
+switch:
+  description: Sites that serve another release than the wanted one, or none.
+  type: list
+  elements: str
+  returned: for V(probe)
 """
 
 import base64
-import contextlib
 import errno
 import json
 import os
 import zlib
-from typing import Any
+from typing import Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.webstack.django.plugins.module_utils.release import (
@@ -74,6 +78,7 @@ from ansible_collections.webstack.django.plugins.module_utils.release import (
     database,
     fetch,
     files,
+    lock,
     mirror,
     prepare,
 )
@@ -82,7 +87,7 @@ from ansible_collections.webstack.django.plugins.module_utils.release.site impor
 
 _AGAIN = "repair what the message names, and run this again; it goes on where it ended"
 _SPACE = "the disk is full: free some space (`df -h`) and run this again"
-STEPS = ["accounts", "probe", "fetch", "build", "prepare", "activate", "prune"]
+STEPS = ["accounts", "probe", "fetch", "build", "prepare", "activate", "unlock"]
 STEPS += ["static_missing", "static_pack", "static_receive"]
 
 
@@ -93,6 +98,8 @@ class Outcome:
         self.actions: list[str] = []
         self.warnings: list[str] = []
         self.todo: list[str] = []
+        self.switch: list[str] = []
+        self.told: dict[str, str] = {}  # what was done to a site, for its log
 
 
 class Steps:
@@ -102,6 +109,10 @@ class Steps:
         self.sources: dict[str, str] = payload["overlay"]
         self.archives: dict[str, str] = payload.get("archives") or {}
         self.retry = bool(payload.get("retry"))
+        self.half = bool(payload.get("half"))
+        self.migrations: dict[str, list[str]] = payload.get("migrations") or {}
+        self.skip = [str(one) for one in payload.get("skip") or []]
+        self.who = payload.get("run") or {"id": "", "who": "root", "what": "deploy"}
         self.check_mode = check_mode
         self.sites = []
         for given in payload["sites"]:
@@ -115,14 +126,33 @@ class Steps:
         outcome = Outcome()
         method = getattr(self, "_" + step)
         for site in self.sites:
-            lock = contextlib.nullcontext() if self.check_mode or step in ("probe", "static_missing") else locked(site)
+            if self.check_mode or step in ("probe", "static_missing", "static_receive"):
+                method(site, outcome)
+                continue
+            held = lock.take(site, self.who, step) if site.present else {}
             try:
-                with lock:
-                    method(site, outcome)
-            except OSError as error:
-                advice = _SPACE if error.errno in (errno.ENOSPC, errno.EDQUOT) else _AGAIN
-                raise site.error(step, str(error), advice) from error
+                with locked(site):
+                    self._attempt(step, method, site, outcome)
+            except ReleaseError as error:
+                if held:
+                    lock.audit(site, held, "failed", str(error))
+                    lock.free(site, self.who)
+                raise
+            if step == "activate" and held:
+                if outcome.told.get(site.name):
+                    lock.audit(site, held, "ok", what=outcome.told[site.name])
+                lock.free(site, self.who)
         return outcome
+
+    def _attempt(self, step: str, method: Callable[[Site, Outcome], None], site: Site, outcome: Outcome) -> None:
+        try:
+            method(site, outcome)
+        except OSError as error:
+            advice = _SPACE if error.errno in (errno.ENOSPC, errno.EDQUOT) else _AGAIN
+            raise site.error(step, str(error), advice) from error
+
+    def _unlock(self, site: Site, _outcome: Outcome) -> None:
+        lock.free(site, self.who)
 
     def _accounts(self, site: Site, outcome: Outcome) -> None:
         if site.present:
@@ -134,6 +164,8 @@ class Steps:
     def _probe(self, site: Site, outcome: Outcome) -> None:
         if not site.present:
             return
+        if os.path.basename((files.link_target(site.current) or "").rstrip("/")) != site.release_id:
+            outcome.switch.append(site.name)
         if not fetch.complete(site):
             outcome.todo.append(site.name)
             return
@@ -153,6 +185,12 @@ class Steps:
         outcome.todo.append(site.name)
         if self.check_mode:
             outcome.actions.append("%s: would deploy release %s" % (site.name, site.release_id))
+            if site["migrate"] and os.path.isdir(site.current):
+                known = os.path.join(site.current, "code")
+                new = [
+                    one for one in self.migrations.get(site.name) or [] if not os.path.exists(os.path.join(known, one))
+                ]
+                outcome.actions += ["%s: would migrate %s" % (site.name, one) for one in new]
             return
         outcome.actions += fetch.fetch(site, self.archives.get(site.name))
 
@@ -176,7 +214,7 @@ class Steps:
                 raise site.error("prepare", "release %s is not built" % site.release_id, "run the step build first")
             outcome.actions.append("%s: would prepare release %s" % (site.name, site.release_id))
             return
-        actions, warnings = prepare.prepare(site, self.sources, self.check_mode)
+        actions, warnings = prepare.prepare(site, self.sources, self.check_mode, self.skip, self.half)
         outcome.actions += actions
         outcome.warnings += warnings
 
@@ -188,9 +226,11 @@ class Steps:
                 raise site.error("activate", "release %s is not built" % site.release_id, "run the step build first")
             outcome.actions.append("%s: would switch to release %s" % (site.name, site.release_id))
             return
-        outcome.actions += activate.Activation(site, self.sources, self.check_mode).run()
-        if activate.prune(site, check_mode=True):
-            outcome.todo.append(site.name)
+        activation = activate.Activation(site, self.sources, self.check_mode)
+        outcome.actions += activation.run()
+        outcome.actions += activate.prune(site, self.check_mode)
+        if activation.what:
+            outcome.told[site.name] = activation.what
 
     def _static_missing(self, site: Site, outcome: Outcome) -> None:
         if mirror.missing(site):
@@ -203,10 +243,6 @@ class Steps:
 
     def _static_receive(self, site: Site, outcome: Outcome) -> None:
         outcome.actions += mirror.receive(site, self.archives.get(site.name), self.check_mode)
-
-    def _prune(self, site: Site, outcome: Outcome) -> None:
-        if site.present:
-            outcome.actions += activate.prune(site, self.check_mode)
 
 
 def main() -> None:
@@ -228,6 +264,8 @@ def main() -> None:
     steps = Steps(payload, module.check_mode)
     try:
         outcome = steps.run(step)
+    except lock.Held as error:
+        module.fail_json(msg=str(error), held=error.lock, invocation=invocation)
     except ReleaseError as error:
         module.fail_json(msg=str(error), invocation=invocation)
     except (KeyError, ValueError) as error:
@@ -242,6 +280,7 @@ def main() -> None:
         changed=bool(outcome.actions) and step != "probe",
         actions=outcome.actions,
         todo=outcome.todo,
+        switch=outcome.switch,
         diff={"prepared": shown + "\n"} if shown else {},
         invocation=invocation,
     )

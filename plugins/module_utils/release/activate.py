@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
 from typing import Any
 
 from ansible_collections.webstack.django.plugins.module_utils.release import (
@@ -15,16 +14,32 @@ from ansible_collections.webstack.django.plugins.module_utils.release import (
     launchers,
     running,
     static,
+    trial,
 )
-from ansible_collections.webstack.django.plugins.module_utils.release.commands import (
-    PATH,
-    account,
-    run,
-)
+from ansible_collections.webstack.django.plugins.module_utils.release.commands import account, run
 from ansible_collections.webstack.django.plugins.module_utils.release.prepare import prepared
-from ansible_collections.webstack.django.plugins.module_utils.release.site import Site
+from ansible_collections.webstack.django.plugins.module_utils.release.project import Project
+from ansible_collections.webstack.django.plugins.module_utils.release.site import Site, command
+from ansible_collections.webstack.django.plugins.module_utils.release.switch import (
+    COMMAND,
+    can_restart,
+    go,
+    restart,
+    target,
+    turn,
+)
 
-_COMMAND = {"PATH": PATH, "LANG": "C.UTF-8", "HOME": "/root"}
+# What a way back needs to know of a release, which no secret is among.
+WAY = ("user", "group", "app_server", "processes", "activate", "health", "static", "keep_releases")
+_CORRECT = (
+    "correct the project and deploy again; the same release is refused until its code or configuration changes "
+    "(django_app_retry: true tries it again)"
+)
+_WHAT_CHANGED = "this release served before: look at what changed since (env, database, files of the site)"
+_SERVING = {
+    "before_switch": "the old release keeps serving",
+    "after_switch": "the new release serves; the next run repeats this command",
+}
 
 
 class Activation:
@@ -36,6 +51,7 @@ class Activation:
         self.sources = sources
         self.began = time.time()
         self.actions: list[str] = []
+        self.what = ""  # for the log: deploy, or restart with another configuration
         self.digest = site.digest(configure.overlay_files(site, sources))
         self.processes = running.processes(site)
 
@@ -48,46 +64,58 @@ class Activation:
         if self.check_mode and not prepared(site, self.sources):
             self._say("switch to release %s" % site.release_id)
             return self.actions
-        serving = _target(site.current)
+        serving = target(site.current)
         switch = serving != site.release_id
+        known = files.state(site.release).get("activated")
+        if not self.check_mode and (switch or known != self.digest) and trial.possible(site):
+            problem = trial.unfit(site)
+            if problem:
+                self._unfit(problem, serving)
+        if switch and not self.check_mode:
+            self._commands("before_switch")
         others = [name for name in static.kept(site) if name != site.release_id]
         self.actions += static.publish(site, [site.release_id, *others], self.check_mode)
         if switch:
             self._say("switch to release %s" % site.release_id)
             if not self.check_mode:
-                self._switch(serving)
+                turn(site, site.release_id)
         stale = self._stale()
-        known = files.state(site.release).get("activated")
         other_managers = len(self.processes) == 0 and known != self.digest
         whole = switch or (other_managers and bool(site["activate"]))
-        restart = bool(stale) or whole
-        if restart and self._can_restart():
+        again = bool(stale) or whole
+        if again and can_restart(site, self.processes):
             self._say("restart (%s)" % ("; ".join(stale.values()) or "new release"))
         if self.check_mode:
-            if not restart and running.unhealthy(site, self.processes, patience=2):
+            if not again and running.unhealthy(site, self.processes, patience=2):
                 self._say("restart, since the site does not answer")
             return self.actions
         # A worker that does not run is no reason to restart the web server.
-        problem = self._restart(None if whole else stale) if restart else None
-        problem = problem or running.unhealthy(site, self.processes, None if restart else 5)
-        if problem and not restart and self._can_restart():
+        problem = restart(site, self.processes, None if whole else stale) if again else None
+        problem = problem or running.unhealthy(site, self.processes, None if again else 5)
+        if problem and not again and can_restart(site, self.processes):
             self._say("restart (%s)" % problem)
-            problem = self._restart() or running.unhealthy(site, self.processes)
+            problem = restart(site, self.processes) or running.unhealthy(site, self.processes)
         # Those that are not waited for have no say: they may be at work for a while, with the release before.
         problem = problem or next(iter(self._stale(waited=True).values()), None)
         if problem:
             self._back(problem, switched=switch or known is None)
         gid = account(site).pw_gid
-        if known != self.digest:
+        # Again where a run died before their end.
+        if switch or files.state(site.release).get("activated") is None:
+            self._commands("after_switch")
+        if switch or again:
+            self.what = "deploy" if switch else "restart"
+        if switch or known != self.digest or files.state(site.release).get("bad"):
             # Written last: a run that dies before this tries the release again.
-            files.update_state(site.release, gid, activated=self.digest, activated_at=time.time(), bad=None)
+            when, way = time.time(), {key: site.data[key] for key in WAY}
+            files.update_state(site.release, gid, activated=self.digest, activated_at=when, way=way, bad=None)
         return self.actions
 
-    def _switch(self, serving: str | None) -> None:
-        site = self.site
-        if serving and files.state(os.path.join(site.releases, serving)).get("activated"):
-            files.link(os.path.join("releases", serving), site.path("previous"))
-        files.link(os.path.join("releases", site.release_id), site.current)
+    def _commands(self, name: str) -> None:
+        """The user's commands at one place."""
+        for item in self.site["commands"][name]:
+            Project(self.site).line(name, item, _SERVING[name])
+            self._say("%s: %s" % (name, self.site.mask(command(item)["run"])))
 
     def _stale(self, waited: bool = False) -> dict[running.Process, str]:
         """The processes that do not run what they should, and why; all of them, or those that are waited for."""
@@ -107,37 +135,28 @@ class Activation:
                 found[process] = reason
         return found
 
-    def _can_restart(self) -> bool:
-        """Without the processes there is nothing to restart: the role is used by itself."""
-        return bool(self.site["activate"]) and (
-            bool(self.processes) or not all(map(running.managed, self.site["activate"]))
-        )
-
-    def _restart(self, only: Iterable[running.Process] | None = None) -> str | None:
-        """Run the commands that bring the release into the (or only these) processes; what went wrong, or None."""
-        if not self._can_restart():
-            return None
-        known = {(one.manager, one.name) for one in (self.processes if only is None else only)}
-        for argv in self.site["activate"]:
-            command = list(argv)
-            if running.managed(argv):
-                named = {name for name in running.names(argv) if (os.path.basename(argv[0]), name) in known}
-                if not named:
-                    continue
-                if only is not None:
-                    command = [word for word in argv if word in named or word not in running.names(argv)]
-            done = run(self.site, command, "/", _COMMAND, as_root=True)
-            if done.status and "--no-block" not in argv:
-                return "`%s` failed with status %d%s" % (
-                    " ".join(argv),
-                    done.status,
-                    "; it said:\n" + done.tail() if done.text else "",
-                )
-        return None
-
     def _journal(self) -> str:
         words = [text for one in self.processes for text in [one.journal(self.began)] if text and one.waited]
         return "\nIts journal says last:\n" + "\n".join(words) if words else ""
+
+    def _unfit(self, problem: str, serving: str | None) -> None:
+        """Fail, before anything was changed."""
+        site = self.site
+        bad = {"config": self.digest, "reason": site.mask(problem.splitlines()[0]), "time": int(time.time())}
+        if serving != site.release_id:
+            files.update_state(site.release, account(site).pw_gid, bad=bad)
+        raise site.error(
+            "activate",
+            "release %s does not serve: %s\n%s"
+            % (
+                site.release_id,
+                problem,
+                "It was tried beside release %s, which goes on serving." % serving
+                if serving
+                else "No release of this site serves yet.",
+            ),
+            _CORRECT if serving != site.release_id else _WHAT_CHANGED,
+        )
 
     def _back(self, problem: str, switched: bool) -> None:
         """Put the previous release back, and fail."""
@@ -148,14 +167,12 @@ class Activation:
             raise site.error(
                 "activate",
                 text,
-                "this release served before: look at what changed since (env, database, files of the site)",
+                _WHAT_CHANGED,
             )
         gid = account(site).pw_gid
-        previous = _target(site.path("previous"))
+        previous = target(site.path("previous"))
         if previous and previous != site.release_id and files.load(os.path.join(site.releases, previous)):
-            files.link(os.path.join("releases", previous), site.current)
-            static.publish(site, [previous, *[one for one in static.kept(site) if one != previous]], check_mode=False)
-            back = self._restart() or running.unhealthy(site, self.processes)
+            back = go(site, previous, self.processes)
             # Written last: a run that dies before this tries the release again, and takes it back for good.
             bad = {"config": self.digest, "reason": site.mask(problem), "time": int(time.time())}
             files.update_state(site.release, gid, bad=bad, activated=None)
@@ -163,20 +180,14 @@ class Activation:
             raise site.error(
                 "activate",
                 "%s\nThe previous release %s %s." % (text, previous, state),
-                "correct the project and deploy again; the same release is refused until its code or configuration changes "
-                "(django_app_retry: true tries it again)",
+                _CORRECT,
             )
         for one in self.processes:
-            run(site, one.stop_command(), "/", _COMMAND, as_root=True)
+            run(site, one.stop_command(), "/", COMMAND, as_root=True)
         files.remove(site.current)
         raise site.error(
             "activate", "%s\nThere is no earlier release to go back to." % text, "correct the cause and run this again"
         )
-
-
-def _target(link: str) -> str | None:
-    found = files.link_target(link)
-    return os.path.basename(found.rstrip("/")) if found else None
 
 
 def refused(site: Site, sources: dict[str, str]) -> dict[str, Any] | None:
@@ -190,7 +201,7 @@ def prune(site: Site, check_mode: bool) -> list[str]:
     """Remove releases beyond the number to keep, half-built ones, and static files that nobody has any more."""
     if not os.path.isdir(site.releases):
         return []
-    needed = {site.release_id, _target(site.current), _target(site.path("previous"))}
+    needed = {site.release_id, target(site.current), target(site.path("previous"))}
     order = static.kept(site)
     good = [name for name in order if not files.state(os.path.join(site.releases, name)).get("bad")]
     keep = {name for name in needed if name} | set(good[: int(site["keep_releases"])])

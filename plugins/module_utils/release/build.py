@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import time
+from typing import Any
 
 from ansible_collections.webstack.django.plugins.module_utils.release import configure, files, packages
 from ansible_collections.webstack.django.plugins.module_utils.release.commands import (
@@ -16,6 +17,7 @@ from ansible_collections.webstack.django.plugins.module_utils.release.commands i
     run,
 )
 from ansible_collections.webstack.django.plugins.module_utils.release.dependencies import Builder
+from ansible_collections.webstack.django.plugins.module_utils.release.project import Project
 from ansible_collections.webstack.django.plugins.module_utils.release.site import Site, command
 
 _FAILED = "run it by hand in a checkout of the same commit; `build` of the site names the command and its directory"
@@ -40,8 +42,12 @@ def _build(site: Site, overlay: dict[str, str], began: float) -> list[str]:
     # Build commands may need the files, links and directories that the settings need.
     configure.apply(site, overlay, check_mode=False)
     with packages.present(site) as notes:
+        _commands(site, site["commands"]["before_build"])
         builder.install(interpreter)
-        _commands(site)
+        _commands(site, site["build"])
+    project = Project(site)
+    for item in site["commands"]["after_build"]:
+        project.line("after_build", item)
     run(site, [site.python, "-m", "compileall", "-q", "-j", "0", site.code], site.code, {})
     run(site, [site.python, "-m", "compileall", "-q", "-j", "0", site.venv], site.venv, {})
     configure.seal(site)
@@ -57,12 +63,13 @@ def _build(site: Site, overlay: dict[str, str], began: float) -> list[str]:
     return [words] + ["%s: note: %s" % (site.name, note) for note in builder.notes + notes]
 
 
-def _commands(site: Site) -> None:
+def _commands(site: Site, items: list[Any]) -> None:
+    """Shell commands with the environment of a build."""
     environment = build_environment(site)
     own = {**base_environment(site), **site.variables, **configure.release_environment(site, "")}
     environment = {**own, **environment}
     environment["PATH"] = os.path.join(site.venv, "bin") + ":" + environment["PATH"]
-    for item in site["build"]:
+    for item in items:
         one = command(item)
         directory = os.path.join(site.code, one["dir"])
         check(site, "build", ["/bin/sh", "-c", one["run"]], directory, environment, _FAILED)

@@ -105,6 +105,12 @@ def build_environment(site: Site) -> dict[str, str]:
     return environment
 
 
+def as_account(site: Site, argv: list[str], *options: str) -> list[str]:
+    """A command as the site's user, without the way to become another one."""
+    ids = ["--reuid=%d" % account(site).pw_uid, "--regid=%d" % grp.getgrnam(site.group).gr_gid]
+    return ["setpriv", *ids, "--init-groups", "--no-new-privs", *options, "--", *argv]
+
+
 def run(
     site: Site,
     argv: list[str],
@@ -116,11 +122,7 @@ def run(
 ) -> Result:
     """Run a command as the site's user (or root) and wait for it."""
     if not as_root:
-        user = account(site)
-        group = grp.getgrnam(site.group).gr_gid
-        argv = [
-            "setpriv", "--reuid=%d" % user.pw_uid, "--regid=%d" % group, "--init-groups", "--no-new-privs", "--", *argv
-        ]  # fmt: skip
+        argv = as_account(site, argv)
     with tempfile.TemporaryFile() as output:
         lock = _LOCKS.get(site.name)
         process = subprocess.Popen(

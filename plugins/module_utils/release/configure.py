@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Callable
 
 from ansible_collections.webstack.django.plugins.module_utils import detect_settings
-from ansible_collections.webstack.django.plugins.module_utils.release import database, files, launchers
+from ansible_collections.webstack.django.plugins.module_utils.release import database, files, launchers, serve
 from ansible_collections.webstack.django.plugins.module_utils.release.commands import account
 from ansible_collections.webstack.django.plugins.module_utils.release.site import Site, environment_file, quote
 
@@ -67,6 +67,9 @@ def release_environment(site: Site, digest: str) -> dict[str, str]:
     if site["settings_overlay"]:
         paths.insert(0, site.overlay)
         settings = "webstack_settings"
+    served = serve.text(site, _HEADER)
+    if served:
+        paths.append(serve.directory(site))
     if site["env"].get("PYTHONPATH"):
         paths.append(site["env"]["PYTHONPATH"])
     result = {
@@ -79,7 +82,7 @@ def release_environment(site: Site, digest: str) -> dict[str, str]:
         result["DJANGO_SETTINGS_MODULE"] = settings
     application = site.application
     if application:
-        result["WEBSTACK_APPLICATION"] = application
+        result["WEBSTACK_APPLICATION"] = serve.APPLICATION if served else application
         file = detect_settings.module_file(site.project, application.partition(":")[0])
         if file:
             result["WEBSTACK_WSGI_FILE"] = os.path.join(site.project, file)
@@ -137,7 +140,7 @@ def release_facts(site: Site) -> dict[str, Any]:
     """What release.json says about a release."""
     keys = ("project_dir", "settings", "wsgi", "asgi", "app_server", "manage", "settings_overlay")
     facts = {key: site[key] for key in keys}
-    facts.update(interface=site.interface)
+    facts.update(interface=site.interface, serves=serve.APPLICATION if serve.text(site, _HEADER) else None)
     facts.update(id=site.release_id, site=site.name, commit=site["source"]["commit"], project=site.project)
     facts["database"] = database.facts(site)
     return facts
@@ -171,7 +174,10 @@ def apply(site: Site, sources: dict[str, str], check_mode: bool) -> list[str]:
     scripts = launchers.scripts(site, _HEADER)
     directory = os.path.join(site.release, "run")
     wanted.update({os.path.join(directory, name): (text, 0o750) for name, text in scripts.items()})
-    for made, needed in ((site.overlay, texts), (directory, scripts)):
+    served = serve.text(site, _HEADER)
+    if served:
+        wanted[os.path.join(serve.directory(site), serve.MODULE + ".py")] = (served, 0o640)
+    for made, needed in ((site.overlay, texts), (directory, scripts), (serve.directory(site), served)):
         if needed and not os.path.isdir(made) and not check_mode:
             os.mkdir(made, 0o750)
             os.chown(made, 0, user.pw_gid)

@@ -9,14 +9,20 @@ import socket
 import struct
 from typing import Any
 
+HEADER = "X-Webstack-Release"  # with which a release proves that it is the one that answers
 _NAME = "health-check"  # stands for the * of a wildcard domain
 
 
-def ask(health: dict[str, Any], timeout: float) -> int:
-    """The status of one answer of the site. Raises ``OSError`` or ``HTTPException``."""
+def ask(health: dict[str, Any], timeout: float, release: str | None = None) -> tuple[int, bool]:
+    """The status of one answer of the site, and whether a certain release gave it.
+
+    Raises ``OSError`` or ``HTTPException``.
+    """
     headers = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "127.0.0.1", "User-Agent": "webstack-health-check"}
     if health["host"]:
         headers["Host"] = str(health["host"]).replace("*.", _NAME + ".")
+    if release:
+        headers[HEADER] = release
     with _connect(health, timeout) as connection:
         if health["protocol"] == "uwsgi":
             connection.sendall(uwsgi_request(health["path"], headers))
@@ -29,7 +35,7 @@ def ask(health: dict[str, Any], timeout: float) -> int:
             connection.sendall("\r\n".join([*lines, "", ""]).encode())
         answer = http.client.HTTPResponse(connection, method="GET")
         answer.begin()
-        return answer.status
+        return answer.status, answer.getheader(HEADER) == release
 
 
 def _connect(health: dict[str, Any], timeout: float) -> socket.socket:

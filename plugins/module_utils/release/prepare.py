@@ -8,15 +8,22 @@ import hashlib
 import os
 import re
 import time
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from ansible_collections.webstack.django.plugins.module_utils.release import configure, files
+from ansible_collections.webstack.django.plugins.module_utils.release import backup, configure, files
 from ansible_collections.webstack.django.plugins.module_utils.release.commands import account, failed
 from ansible_collections.webstack.django.plugins.module_utils.release.project import Project
 from ansible_collections.webstack.django.plugins.module_utils.release.site import Site, command
 
 _KEEPS = "The old release keeps serving."
+# PostgreSQL's lock_timeout, and errors 1205 of MariaDB's lock_wait_timeout.
+_WAITED = re.compile(r"canceling statement due to lock timeout|Lock wait timeout exceeded")
+_LOCKED = (
+    "it did not get a lock on a table within %d seconds, since another transaction has it for long: deploy again when that "
+    "has ended, or raise migrate_lock_timeout of the site. " + _KEEPS
+)
 _CORRECT_MIGRATION = "correct the migration and deploy again; what had been applied before it stays applied. " + _KEEPS
 
 
@@ -30,8 +37,18 @@ def prepared(site: Site, sources: dict[str, str]) -> bool:
     return bool(files.state(site.release).get("prepared") == wanted_state(site, sources))
 
 
-def prepare(site: Site, sources: dict[str, str], check_mode: bool) -> tuple[list[str], list[str]]:
-    """Make a release ready to serve; returns what was done, and warnings."""
+def prepare(
+    site: Site, sources: dict[str, str], check_mode: bool, skip: Sequence[str] = (), half: bool = False
+) -> tuple[list[str], list[str]]:
+    """Make a release ready to serve; returns what was done, and warnings.
+
+    Args:
+        site: the site.
+        sources: files of the overlay.
+        check_mode: whether only to say what would be done.
+        skip: steps to leave out, which the next run does.
+        half: whether to end before the migration; the next call goes on there.
+    """
     actions = configure.apply(site, sources, check_mode)
     again = not prepared(site, sources)
     if check_mode and again:
@@ -41,7 +58,7 @@ def prepare(site: Site, sources: dict[str, str], check_mode: bool) -> tuple[list
         ], []
     project = Project(site)
     if not again:
-        if site["migrate"]:
+        if site["migrate"] and "migrate" not in skip:
             actions += _migrate(site, project, check_mode, again=False)
         return actions, []
     gid = account(site).pw_gid
@@ -52,8 +69,15 @@ def prepare(site: Site, sources: dict[str, str], check_mode: bool) -> tuple[list
     try:
         configure.open_code(site)
         settings = _media_inside(site, settings, actions)
-        for step in steps(site):
-            if step == "check":
+        order = steps(site)
+        done = order[: order.index("migrate")] if "migrate" in order else order
+        wanted = done if half else order
+        if files.state(site.release).get("half") == wanted_state(site, sources):
+            wanted = [step for step in wanted if step not in done]
+        for step in wanted:
+            if step in skip:
+                actions.append("%s: skip %s" % (site.name, step))
+            elif step == "check":
                 warnings = _check(site, project)
             elif step == "collectstatic":
                 actions += _collect(site, project, settings)
@@ -62,9 +86,13 @@ def prepare(site: Site, sources: dict[str, str], check_mode: bool) -> tuple[list
     finally:
         configure.seal(site)
     root = _root(site, settings)
+    missed = half or any(step in skip for step in order)
     if root and os.path.isdir(root):
         files.seal(root, gid, readable=True)  # wherever they lie, the web server reads them through public/
-    files.update_state(site.release, gid, prepared=wanted_state(site, sources), static_root=root)
+    name = wanted_state(site, sources)
+    files.update_state(
+        site.release, gid, prepared=None if missed else name, half=name if half else None, static_root=root
+    )
     return actions, warnings + unsent(site, settings["mail"])
 
 
@@ -207,16 +235,33 @@ def _migrate(site: Site, project: Project, check_mode: bool, again: bool) -> lis
         for item in site["commands"]["before_migrate"]:
             project.line("before_migrate", item)
         if pending:
+            if site["backup_before_migrate"]:
+                actions.append(backup.make(site))
             words = ["migrate", "--noinput", "--verbosity=1"]
-            done = project.manage(*words)
+            done = project.manage(*words, extra=lock_timeout(site))
             if done.status:
                 applied = re.findall(r"^\s*Applying ([\w.]+)\.\.\.", done.text, re.MULTILINE)
                 step = " ".join(["migrate", *applied[-1:]])
-                raise failed(site, step, ["manage.py", *words], done, _CORRECT_MIGRATION)
+                waited = _WAITED.search(done.text)
+                advice = _LOCKED % site["migrate_lock_timeout"] if waited else _CORRECT_MIGRATION
+                raise failed(site, step, ["manage.py", *words], done, advice)
             actions.append("%s: migrate %s" % (site.name, _short(pending)))
         for item in site["commands"]["after_migrate"]:
             project.line("after_migrate", item)
+    if pending is not None and files.state(site.release).get("migrations") != project.known:
+        files.update_state(site.release, account(site).pw_gid, migrations=project.known)
     return actions + _once(site, project, check_mode)
+
+
+def lock_timeout(site: Site) -> dict[str, str]:
+    """What makes a migration give up a lock that it does not get: everybody else would wait behind it."""
+    seconds = int(site["migrate_lock_timeout"])
+    if not seconds:
+        return {}
+    given = site.variables.get("PGOPTIONS", "")
+    # libpq reads the one, the generated settings the other for MariaDB.
+    options = (given + " -c lock_timeout=%ds" % seconds).strip()
+    return {"PGOPTIONS": options, "WEBSTACK_LOCK_TIMEOUT": str(seconds)}
 
 
 def _short(names: list[str]) -> str:

@@ -45,12 +45,15 @@ _MIGRATIONS = """
 import json
 from django.db import connections
 from django.db.migrations.executor import MigrationExecutor
-answer = {"pending": None}
+answer = {"pending": None, "known": []}
 connection = connections["default"]
 if connection.settings_dict["ENGINE"] != "django.db.backends.dummy":
     executor = MigrationExecutor(connection)
     plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
-    answer = {"pending": ["%s.%s" % (one.app_label, one.name) for one, _backwards in plan]}
+    answer = {
+        "pending": ["%s.%s" % (one.app_label, one.name) for one, _backwards in plan],
+        "known": sorted("%s.%s" % key for key in executor.loader.disk_migrations),
+    }
 """
 _PRINT = "\nprint('\\n" + _MARK + "' + json.dumps(answer), flush=True)\n"
 
@@ -74,10 +77,12 @@ class Project:
         self.site = site
         self.environment = environment(site)
         self._commands: list[str] = []
+        self.known: list[str] = []  # the migrations of this release, after `pending`
 
-    def manage(self, *words: str) -> Result:
-        """Run a management command as the site's user."""
-        return run(self.site, [*configure.manage_command(self.site), *words], self.site.project, self.environment)
+    def manage(self, *words: str, extra: dict[str, str] | None = None) -> Result:
+        """Run a management command as the site's user, with more variables if there are any."""
+        argv = [*configure.manage_command(self.site), *words]
+        return run(self.site, argv, self.site.project, {**self.environment, **(extra or {})})
 
     def must(self, step: str, *words: str, advice: str) -> Result:
         """Run a management command that has to succeed."""
@@ -86,7 +91,7 @@ class Project:
             raise failed(self.site, step, ["manage.py", *words], done, advice)
         return done
 
-    def line(self, step: str, item: Any) -> Result:
+    def line(self, step: str, item: Any, serving: str = "the old release keeps serving") -> Result:
         """A command line of the user: a management command by its name, or else a program."""
         one = command(item)
         words = shlex.split(one["run"])
@@ -98,7 +103,7 @@ class Project:
             directory = os.path.join(self.site.code, one["dir"]) if one["dir"] else self.site.project
         done = run(self.site, argv, directory, self.environment)
         if done.status:
-            advice = "try it on the host with `webstack-manage %s ...`; the old release keeps serving" % self.site.name
+            advice = "try it on the host with `webstack-manage %s ...`; %s" % (self.site.name, serving)
             raise failed(self.site, step, [one["run"]], done, advice)
         return done
 
@@ -138,6 +143,7 @@ class Project:
             "check that the database answers: `webstack-manage %s dbshell`, and `database` of the site"
             % self.site.name,
         )
+        self.known = [str(one) for one in found["known"]]
         pending = found["pending"]
         return None if pending is None else [str(one) for one in pending]
 

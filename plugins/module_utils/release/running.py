@@ -9,9 +9,11 @@ import json
 import os
 import subprocess
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from ansible_collections.webstack.django.plugins.module_utils.processes import environ, started
+from ansible_collections.webstack.django.plugins.module_utils.release import files
 from ansible_collections.webstack.django.plugins.module_utils.release.health import ask, good
 from ansible_collections.webstack.django.plugins.module_utils.release.site import Site
 
@@ -254,21 +256,41 @@ def processes(site: Site) -> list[Process]:
     return [one for one in found.values() if one.exists]
 
 
-def unhealthy(site: Site, watched: list[Process], patience: float | None = None) -> str | None:
-    """Ask until the site answers well; None then, else what is wrong."""
-    health = site["health"]
+def unhealthy(
+    site: Site,
+    watched: Sequence[Process],
+    patience: float | None = None,
+    release: str = "",
+    health: dict[str, Any] | None = None,
+) -> str | None:
+    """Ask until the site answers well; None then, else what is wrong.
+
+    Args:
+        site: the site.
+        watched: its processes; there is no use in waiting for one that has failed.
+        patience: seconds to wait, instead of those of the health check.
+        release: the release that has to answer, instead of the wanted one.
+        health: where and how it is asked, instead of the site's own.
+    """
+    health = health or site["health"]
     if health is None or not (health["socket"] or health["address"]):
         return None
     limit = float(health["timeout"] if patience is None else patience)
     deadline = time.monotonic() + limit
+    asked = release or site.release_id
+    known = files.load(os.path.join(site.releases, asked))
+    proof = asked if health["proof"] and known.get("serves") else None
     answered: float | None = None
     words = "it does not answer"
     while True:
         try:
-            status = ask(health, max(1.0, min(30.0, deadline - time.monotonic())))
-            if good(status, health["status"]):
+            status, proved = ask(health, max(1.0, min(30.0, deadline - time.monotonic())), proof)
+            healthy = good(status, health["status"])
+            if healthy and (proved or not proof):
                 return None
             words = "%s answers with status %d" % (health["path"], status)
+            if healthy:
+                words = "the answer does not come from release %s" % proof
             if status == 400:
                 words += " (is %s among the project's ALLOWED_HOSTS?)" % health["host"]
             answered = answered if answered is not None else time.monotonic()

@@ -34,6 +34,7 @@ DEFAULTS: dict[str, Any] = {
     "asgi": None,
     "interface": None,
     "app_server": None,
+    "release_header": False,
     "processes": {},
     "manage": None,
     "settings_overlay": True,
@@ -44,14 +45,21 @@ DEFAULTS: dict[str, Any] = {
     "files": [],
     "build": [],
     "commands": {
+        "before_build": [],
+        "after_build": [],
         "before_collectstatic": [],
         "after_collectstatic": [],
         "before_migrate": [],
         "after_migrate": [],
+        "before_switch": [],
+        "after_switch": [],
         "once": [],
     },
+    "hooks": {},
     "collectstatic": True,
     "migrate": True,
+    "migrate_lock_timeout": 5,
+    "backup_before_migrate": False,
     "order": ["collectstatic", "migrate"],
     "shared": [],
     "directories": [],
@@ -76,6 +84,7 @@ HEALTH: dict[str, Any] = {
     "path": "/",
     "status": [],
     "timeout": 60,
+    "proof": False,
 }
 _SECRET_NAME = re.compile(r"KEY|SECRET|PASS|TOKEN|CREDENTIAL|URL|DSN|URI|AUTH", re.IGNORECASE)
 _URL_PASSWORD = re.compile(r"(\w+://[^/@\s:]*:)[^/@\s]+@")
@@ -98,6 +107,19 @@ def _merge(defaults: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
 def quote(value: str) -> str:
     """A value for an EnvironmentFile, which a shell reads in the same way."""
     return '"%s"' % re.sub(r'(["\\$`])', r"\\\1", value)
+
+
+_UNQUOTE = re.compile(r"\\(.)")
+
+
+def read_environment(text: str) -> dict[str, str]:
+    """The variables of such a file."""
+    found = {}
+    for line in text.splitlines():
+        name, equals, value = line.partition("=")
+        if equals and not name.startswith("#"):
+            found[name] = _UNQUOTE.sub(r"\1", value[1:-1]) if value[:1] == '"' else value
+    return found
 
 
 def environment_file(variables: dict[str, str], header: str) -> str:
@@ -265,7 +287,18 @@ class Site:
 
     def digest(self, overlay: dict[str, str]) -> str:
         """A name for everything that configures a built release; processes carry it in their environment."""
-        keys = ("files", "commands", "collectstatic", "order", "shared", "directories", "static", "media", "processes")
+        keys = (
+            "files",
+            "commands",
+            "collectstatic",
+            "order",
+            "shared",
+            "directories",
+            "static",
+            "media",
+            "processes",
+            "release_header",
+        )
         parts = [self.variables, overlay, {key: self[key] for key in keys}, self.application]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 

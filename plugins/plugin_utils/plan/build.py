@@ -100,6 +100,12 @@ def app_site(site: Site, world: World, host: Host) -> dict[str, Any]:
         "commands": _commands(site),
         "collectstatic": given["collectstatic"],
         "migrate": bool(given["migrate"]) and host.name == first,
+        "migrate_lock_timeout": given["migrate_lock_timeout"],
+        "backup_before_migrate": given["backup_before_migrate"],
+        "release_header": given["release_header"],
+        "hooks": {
+            name: [str(Path(one).expanduser().absolute()) for one in found] for name, found in given["hooks"].items()
+        },
         "order": given["order"],
         "shared": given["shared"],
         "directories": [placeholders.fill(one, values) for one in given["directories"]],
@@ -124,6 +130,7 @@ def app_site(site: Site, world: World, host: Host) -> dict[str, Any]:
             "path": given["health"]["path"],
             "status": status,
             "timeout": given["health"]["timeout"],
+            "proof": True,
         },
         "keep_releases": given["keep_releases"],
     }

@@ -25,6 +25,9 @@ def look(given: dict[str, Any]) -> tuple[Site, list[Error]]:
     """Find the code of one site and detect what it is; never raises for a mistake of the user."""
     name = given["name"]
     errors = [Error(name, f"files[{number}].src", text) for number, text in _sources(given["files"])]
+    for at, paths in given["hooks"].items():
+        missing = [one for one in paths if not Path(one).expanduser().is_file()]
+        errors += [Error(name, f"hooks.{at}", f"there is no file {one!r} on this machine") for one in missing]
     if given["package"]:
         return Site(given), errors
     try:

@@ -287,11 +287,28 @@ SITE: dict[str, Option] = {
             "after_collectstatic": _command("After the static files are collected."),
             "before_migrate": _command("Before the database is migrated."),
             "after_migrate": _command("After the database is migrated, on every deployment."),
+            "before_build": _command("Shell commands before the dependencies are installed, once for each release."),
+            "after_build": _command("After the build, once for each release."),
+            "before_switch": _command("On every server, before a new release serves."),
+            "after_switch": _command("On every server, when it serves."),
             "once": _command("After the first migration only, once in the life of the site."),
+        },
+    ),
+    "hooks": Option(
+        "dict",
+        "Files of Ansible tasks on the controller, run on every application server for a new release. They find `webstack_site` and `webstack_release`.",
+        {},
+        keys={
+            f"{when}_{step}": Option("list", f"{when.capitalize()} the {step}.", [], items=_TEXT)
+            for step in ("build", "migrate", "switch")
+            for when in ("before", "after")
         },
     ),
     "collectstatic": Option("any", "true, false, or a management command to run instead.", True),
     "migrate": Option("bool", "Whether the database is migrated.", True, nullable=False),
+    "migrate_lock_timeout": Option("int", "Seconds that a migration waits for a lock (PostgreSQL; MariaDB with generated settings); 0: as long as it takes.", 5, low=0, high=3600, nullable=False),
+    "backup_before_migrate": Option("bool", "Whether the database is dumped to /var/backups/webstack before migrations.", False, nullable=False),
+    "release_header": Option("bool", "Whether every answer names its release in the header X-Webstack-Release.", False, nullable=False),
     "order": Option("list", "Order of the two steps.", ["collectstatic", "migrate"], items=Option("str", "", choices=("collectstatic", "migrate"))),
     "shared": Option("list", "Paths in the checkout that outlive releases.", [], items=Option("str", "", check=_inside)),
     "directories": Option("list", "Directories that must exist before the settings are imported.", [], items=_TEXT),

@@ -56,6 +56,12 @@ def connection(old, wanted, version):
 def _mysql(options, wanted):
     options["charset"] = "utf8mb4"
     options.setdefault("init_command", _STRICT)
+    seconds = int(os.environ.get("WEBSTACK_LOCK_TIMEOUT") or 0)
+    if seconds:  # a migration, behind which everybody else would wait
+        options["init_command"] += "; SET SESSION lock_wait_timeout = %d, innodb_lock_wait_timeout = %d" % (
+            seconds,
+            seconds,
+        )
     options.setdefault("isolation_level", "read committed")  # what Django is made for, and its default
     for name in ("read_default_file", "unix_socket", "ssl_mode", "ssl"):
         options.pop(name, None)  # of the server that the project had before

@@ -1,0 +1,148 @@
+# Copyright: webstack.django maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Try a release before anybody sees it: its web process, on a socket that only root knows, is asked for its health.
+
+Whatever keeps a release from serving shows here, while the release before it serves on: code that cannot be imported, a
+missing dependency, a page that answers 500 or not at all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+from ansible_collections.webstack.django.plugins.module_utils.release import files
+from ansible_collections.webstack.django.plugins.module_utils.release.commands import (
+    Result,
+    account,
+    as_account,
+    base_environment,
+)
+from ansible_collections.webstack.django.plugins.module_utils.release.running import Process, unhealthy
+from ansible_collections.webstack.django.plugins.module_utils.release.site import Site, read_environment
+
+_WEB = "web"
+_SECONDS = 5.0  # that it gets to end
+# Hands over the socket as systemd does (sd_listen_fds(3)) and becomes the program.
+_START = """\
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
+os.execvp(sys.argv[2], sys.argv[2:])
+"""
+# Settings of uWSGI that belong to the instance that serves: its sockets and reload files, and its number of processes.
+_OTHERS = re.compile(
+    r"\s*(stats|touch-[\w-]*|if-env|end-?if|cheaper[\w-]*|workers|processes|vacuum|pidfile2?|daemonize2?)\b"
+)
+
+
+class _Trial(Process):
+    """The process that is tried."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self.process = process
+        super().__init__("its web process")
+
+    def read(self) -> None:
+        """See whether it has ended."""
+        self.process.poll()
+
+    @property
+    def failed(self) -> bool:
+        """Whether it has ended."""
+        return self.process.returncode is not None
+
+
+def possible(site: Site) -> bool:
+    """Whether a release can be tried."""
+    health = site["health"] or {}
+    started = _WEB in site["processes"] and site["app_server"] in ("gunicorn", "uwsgi")
+    return bool(health.get("proof") and started and (health["socket"] or health["address"]))
+
+
+def unfit(site: Site) -> str | None:
+    """Why the wanted release does not serve; None where it does."""
+    gid = account(site).pw_gid
+    directory = tempfile.mkdtemp(prefix="webstack-trial-%s-" % site.name, dir="/run")
+    try:
+        os.chown(directory, 0, gid)
+        os.chmod(directory, 0o750)
+        path = os.path.join(directory, "web.sock")
+        health = {**site["health"], "socket": path, "address": None}
+        with _running(site, _command(site, directory, gid), path) as (trial, output):
+            problem = unhealthy(site, [trial], health=health)
+            if problem is None:
+                return None
+            output.seek(0)
+            said = Result(0, output.read().decode("utf-8", "replace")).tail()
+            return problem + ("; it said last:\n" + said if said else "")
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _command(site: Site, directory: str, gid: int) -> list[str]:
+    """What is started."""
+    if site["app_server"] == "gunicorn":
+        return [os.path.join(site.release, "run", _WEB)]
+    words = shlex.split(site["processes"][_WEB])
+    with open(words[words.index("--ini") + 1], encoding="utf-8") as file:
+        lines = [line for line in file.read().splitlines() if not _OTHERS.match(line)]
+    path = os.path.join(directory, "uwsgi.ini")
+    with open(path, "x", encoding="utf-8") as file:
+        file.write("\n".join([*lines, "workers = 1", "no-orphans = true", ""]))
+        os.fchown(file.fileno(), 0, gid)
+        os.fchmod(file.fileno(), 0o640)
+    return [os.path.join(site.venv, "bin", "uwsgi"), "--ini", path]
+
+
+@contextlib.contextmanager
+def _running(site: Site, command: list[str], path: str) -> Iterator[tuple[_Trial, Any]]:
+    """The process, listening at a path, and what it says."""
+    environment = base_environment(site)
+    for file in (site.environment_path, os.path.join(site.release, "env")):
+        environment.update(read_environment(files.read_text(file) or ""))
+    environment["PATH"] = os.path.join(site.venv, "bin") + ":" + environment["PATH"]
+    environment["VIRTUAL_ENV"] = site.venv
+    environment["WEBSTACK_RELEASE_FILE"] = os.path.join(site.release, "release.json")
+    environment["GUNICORN_CMD_ARGS"] = "--workers=1"
+    with socket.socket(socket.AF_UNIX) as listener, tempfile.TemporaryFile() as output:
+        listener.bind(path)
+        os.chmod(path, 0o600)
+        listener.listen(16)
+        argv = [sys.executable, "-c", _START, str(listener.fileno()), *as_account(site, command, "--pdeathsig=KILL")]
+        process = subprocess.Popen(
+            argv,
+            cwd=os.path.join(site.release, "project"),
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            umask=0o027,
+            pass_fds=[listener.fileno()],
+        )
+        try:
+            yield _Trial(process), output
+        finally:
+            _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End it with all its children; both servers take INT for the quick end."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGINT)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(_SECONDS)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
