@@ -6,7 +6,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: rollback
 short_description: Go back to a release of a site that is still on the server
-version_added: 0.2.0
+version_added: 0.1.0
 description:
   - Tries the release beside the one that serves, switches to it, and back where it does not serve after all.
   - Migrations stay applied; those that stand between the two releases are shown.

@@ -40,7 +40,7 @@ def test_uwsgi(tmp_path: Path) -> None:
         thread = threading.Thread(target=serve, args=(listener,))
         thread.start()
         given = {"socket": path, "address": None, "protocol": "uwsgi", "host": "*.example.org", "path": "/ok/?a=b"}
-        assert health.ask(given, 5) == 302
+        assert health.ask(given, 5) == (302, True)
         thread.join()
     found = variables(seen[0])
     assert (found["REQUEST_METHOD"], found["PATH_INFO"], found["QUERY_STRING"]) == ("GET", "/ok/", "a=b")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.webstack.django.plugins.module_utils.release import activate, running
+from ansible_collections.webstack.django.plugins.module_utils.release import activate, running, switch
 from ansible_collections.webstack.django.plugins.module_utils.release.activate import Activation
 from ansible_collections.webstack.django.plugins.module_utils.release.commands import Result
 from ansible_collections.webstack.django.plugins.module_utils.release.site import Site
@@ -204,12 +204,13 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         return Result(status.get(argv[-1], 0), "it said so\n")
 
     monkeypatch.setattr(activate, "run", run)
+    monkeypatch.setattr(switch, "run", run)
     monkeypatch.setattr(activate.static, "publish", lambda *_, **__: [])
     monkeypatch.setattr(activate.static, "kept", lambda _site: ["2", "1"])
     monkeypatch.setattr(activate.configure, "overlay_files", lambda *_: {})
     monkeypatch.setattr(activate.configure, "release_environment", lambda *_: {})
     monkeypatch.setattr(activate, "account", lambda _site: type("Account", (), {"pw_gid": os.getgid()}))
-    monkeypatch.setattr(activate.running, "unhealthy", lambda *_: None)
+    monkeypatch.setattr(activate.running, "unhealthy", lambda *_, **__: None)
     for name in ("1", "2"):
         release = tmp_path / "releases" / name
         release.mkdir(parents=True)

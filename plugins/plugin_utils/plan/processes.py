@@ -182,6 +182,8 @@ def processes(site: Site, world: World, host: Host) -> list[dict[str, Any]]:
                 "name": f"{site.name}-{one.name}",
                 "description": f"{site.name}: {one.name}",
                 "command": [f"{root}/current/run/{one.name}"],
+                # A process that the next release brings is started with it, and rests in one that lacks it.
+                "run_if": f"{root}/current/run/{one.name}",
                 "socket": None,
                 "type": "exec",
                 "stop_signal": one.stop_signal,
