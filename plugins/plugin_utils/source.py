@@ -163,13 +163,27 @@ def resolve_commit(repo: str, version: str | None) -> tuple[str, str]:
     )
 
 
+def _address(repo: str) -> str:
+    local = Path(repo).expanduser()
+    return str(local.resolve()) if local.exists() else repo
+
+
+def _place(address: str) -> str:
+    """The directory in the cache of a repository."""
+    return f"git-{hashlib.sha256(address.encode()).hexdigest()[:16]}"
+
+
+def cached(repo: str) -> list[Path]:
+    """The trees of a repository that were fetched before, the last one first; no connection is opened."""
+    trees = [one for one in (cache_dir() / _place(_address(repo))).glob("*") if re.fullmatch("[0-9a-f]{40}", one.name)]
+    return sorted(trees, key=lambda one: one.stat().st_mtime, reverse=True)
+
+
 def git(repo: str, version: str | None) -> Source:
     """Fetch one commit of a repository and pack it."""
-    local = Path(repo).expanduser()
-    address = str(local.resolve()) if local.exists() else repo
+    address = _address(repo)
     commit, ref = resolve_commit(address, version)
-    name = hashlib.sha256(address.encode()).hexdigest()[:16]
-    with _locked(f"git-{name}") as directory:
+    with _locked(_place(address)) as directory:
         bare = directory / "repo.git"
         if not (bare / "HEAD").exists():
             _git("init", "--quiet", "--bare", str(bare))
