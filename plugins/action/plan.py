@@ -5,38 +5,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import yaml
-from ansible.errors import AnsibleActionFail, AnsibleError
+from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.webstack.django.plugins.plugin_utils.plan import inspect, validate
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.build import for_host
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.context import Site, World, broker
+from ansible_collections.webstack.django.plugins.plugin_utils.plan.inventory import Inventory, mistakes
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.parts import unwanted
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.schema import Error
+from ansible_collections.webstack.django.plugins.plugin_utils.plan.selection import override, select
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.topology import Host, tiers
 from ansible_collections.webstack.django.plugins.plugin_utils.secret import VARIABLE, SecretError, master_key
 
-_IGNORED = ("webstack_ignore_variables", "webstack_ignore_groups")
 _OF_A_SERVER = ("private_address", "webstack_memory_mb")
-_COLLECTION = Path(__file__).resolve().parents[2]
-
-
-def _label(site: Any, number: int) -> str:
-    """The name of a site whose templates are not resolved yet."""
-    name = site.get("name") if isinstance(site, Mapping) else None
-    return str(name) if name and "{{" not in str(name) else f"number {number + 1}"
-
-
-def _role_options() -> dict[str, list[str]]:
-    """The options of every role of the collection."""
-    found = {}
-    for path in _COLLECTION.glob("roles/*/meta/argument_specs.yml"):
-        specs = yaml.safe_load(path.read_text())["argument_specs"]
-        found[path.parts[-3]] = [name for spec in specs.values() for name in spec.get("options", {})]
-    return found
+_PHASES = ("inventory", "validate", "host")
 
 
 class ActionModule(ActionBase):
@@ -50,91 +34,69 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         variables = task_vars or {}
         _result, args = self.validate_argument_spec(
-            argument_spec={"phase": {"type": "str", "choices": ["validate", "host"], "required": True}}
+            argument_spec={
+                "phase": {"type": "str", "choices": list(_PHASES), "required": True},
+                "site": {"type": "raw", "default": []},
+                "version": {"type": "raw", "default": ""},
+            }
         )
-        facts = self._validate(variables) if args["phase"] == "validate" else self._host(variables)
+        if args["phase"] == "host":
+            facts = self._host(variables)
+        elif args["phase"] == "inventory":
+            facts = self._inventory(variables, args["site"])
+        else:
+            facts = self._validate(variables, args["site"], args["version"])
         # The plan holds passwords: it is not to be printed at any verbosity.
         result.update(changed=False, ansible_facts=facts, _ansible_no_log=True)
         return result
 
     def _fail(self, errors: list[Error]) -> None:
         if errors:
-            lines = "\n".join(f"  - {error}" for error in errors)
-            count = "1 mistake" if len(errors) == 1 else f"{len(errors)} mistakes"
-            raise AnsibleActionFail(f"{count} in the inventory; no server was touched:\n{lines}")
+            raise AnsibleActionFail(mistakes(errors))
 
-    def _validate(self, variables: Mapping[str, Any]) -> dict[str, Any]:
+    def _inventory(self, variables: Mapping[str, Any], wanted: Any) -> dict[str, Any]:
+        """What one server's own variables say, with no look at any code: the repositories may be down."""
+        name, groups = variables["inventory_hostname"], variables["groups"]
+        inventory = Inventory(variables, self._templar)
+        sites = inventory.sites([name])
+        selected, wrong = select(sites, wanted, absent=True)
+        self._fail(inventory.errors + wrong)
+        served = tiers(groups, list(groups["all"]), name)
+        return {
+            "webstack_sites_given": sites,
+            "webstack_selected": [site["name"] for site in selected],
+            "webstack_tiers": [tier for tier, members in served.items() if name in members],
+        }
+
+    def _validate(self, variables: Mapping[str, Any], wanted: Any, version: Any) -> dict[str, Any]:
         """Everything that can be said without a server."""
-        hostvars, groups = variables["hostvars"], variables["groups"]
+        groups = variables["groups"]
         hosts = list(variables.get("ansible_play_hosts_all") or groups["all"])
-        names = sorted({name for host in hosts for name in hostvars[host]})
-        errors: list[Error] = []
-        ignored = {name: self._names(name, variables, errors) for name in _IGNORED}
-        errors += validate.variables(names, _role_options(), ignored["webstack_ignore_variables"])
-        errors += validate.group_names(groups, ignored["webstack_ignore_groups"])
-        raw = [self._value("django_sites", hostvars, host, errors) for host in hosts]
-        if all(one is None for one in raw):
+        inventory = Inventory(variables, self._templar)
+        sites = inventory.sites(hosts)
+        if not inventory.defined:
             self._display.warning("django_sites is not defined: the servers are prepared, and no site is deployed")
-        if any(one != raw[0] for one in raw):
-            errors.append(Error("", "django_sites", "differs between servers; define it once, for the group all"))
-        sites, found = validate.sites(raw[0] if raw else [])
-        unresolved = {(error.site, error.key) for error in errors}
-        # A place of the code that cannot be resolved is not missing.
-        unresolved |= {(site, "repo") for site, key in unresolved if key in validate.SOURCES}
-        errors += [error for error in found if (error.site, error.key) not in unresolved]
+        errors = inventory.errors
+        selected, wrong = select(sites, wanted)
+        errors += wrong or override(selected, version)
         for host in hosts:
-            errors += validate.server(host, {name: self._value(name, hostvars, host, errors) for name in _OF_A_SERVER})
-        wrong = {error.site for error in errors}
-        sound = [site for site in sites if site["name"] not in (None, *wrong) and site["state"] == "present"]
+            errors += validate.server(host, {name: inventory.value(name, host) for name in _OF_A_SERVER})
+        unsound = {error.site for error in errors}
+        sound = [site for site in sites if site["name"] not in (None, *unsound) and site["state"] == "present"]
         try:
             self._master(variables)
         except SecretError as error:
             errors.append(Error("", "webstack_master_key", str(error)))
-        looked = []
-        for site in sites:
-            if site not in sound:
-                looked.append(Site(site))
-                continue
-            complete, problems = inspect.look(site)
-            errors += problems
-            looked.append(complete)
-        found_sites = [one for one in looked if one.given in sound]
-        errors += inspect.together(found_sites)
-        errors += validate.topology(groups, [{**one.given, "broker": broker(one)} for one in found_sites])
-        self._fail(list(dict.fromkeys(errors)))
-        return {"webstack_sites": [site.as_dict() for site in looked]}
-
-    def _value(self, name: str, hostvars: Any, host: str, errors: list[Error]) -> Any:
-        """A variable of a server; templates in it that cannot be resolved are mistakes, each at its place."""
-        try:
-            return hostvars[host].get(name)
-        except AnsibleError:
-            raw = hostvars.raw_get(host)
-            templar = self._templar.copy_with_new_env(available_variables=raw)
-            return self._resolved(templar, raw[name], "", name, errors)
-
-    def _resolved(self, templar: Any, value: Any, site: str, key: str, errors: list[Error]) -> Any:
-        if isinstance(value, Mapping):
-            prefix = f"{key}." if key else ""
-            return {one: self._resolved(templar, below, site, f"{prefix}{one}", errors) for one, below in value.items()}
-        if isinstance(value, (list, tuple)) and key == "django_sites":
-            return [self._resolved(templar, one, _label(one, number), "", errors) for number, one in enumerate(value)]
-        if isinstance(value, (list, tuple)):
-            return [self._resolved(templar, one, site, f"{key}[{number}]", errors) for number, one in enumerate(value)]
-        try:
-            return templar.template(value)
-        except AnsibleError as error:
-            words = " ".join(str(error).split())
-            errors.append(Error(site, key or "django_sites", f"a template in it cannot be resolved: {words}"))
-            return None
-
-    def _names(self, name: str, variables: Mapping[str, Any], errors: list[Error]) -> list[str]:
-        """A list of names."""
-        value = self._value(name, variables["hostvars"], variables["inventory_hostname"], errors) or []
-        if isinstance(value, (list, tuple)) and all(isinstance(one, str) for one in value):
-            return [str(one) for one in value]
-        errors.append(Error("", name, "must be a list of names, like [nginx_of_mine]"))
-        return []
+        found = inspect.look_at_all(sound)
+        errors += [problem for _site, problems in found for problem in problems]
+        complete = {site.name: site for site, _problems in found}
+        errors += inspect.together(list(complete.values()))
+        errors += validate.topology(groups, [{**one.given, "broker": broker(one)} for one in complete.values()])
+        self._fail(errors)
+        return {
+            "webstack_sites": [complete.get(site["name"], Site(site)).as_dict() for site in sites],
+            "webstack_selected": [site["name"] for site in selected],
+        }
 
     def _master(self, variables: Mapping[str, Any]) -> bytes:
         given = variables.get(VARIABLE)
@@ -157,9 +119,8 @@ class ActionModule(ActionBase):
         self._fail(validate.addresses(world))
         if name in world.tiers["app"]:
             self._fail(inspect.python_versions(world, hosts[name]))
-        absent = unwanted(
-            {key: self._value(key, hostvars, name, []) for key in hostvars[name] if key.endswith("_state")}
-        )
+        inventory = Inventory(variables, self._templar)
+        absent = unwanted({key: inventory.value(key, name) for key in hostvars[name] if key.endswith("_state")})
         plan = for_host(name, world, absent)
         self._fail(
             [

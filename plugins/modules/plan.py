@@ -12,13 +12,28 @@ description:
   - With O(phase=validate) it checks everything that can be checked before a server is touched - the keys and values of
     C(django_sites), names of variables, tier groups, repositories, versions and the projects in them - and fails with
     a list of all mistakes, each with its site, its key and what to do.
+  - With O(phase=inventory) it checks only what the variables of the server itself say. No code and no repository is looked
+    at, so this works when they cannot be reached. The playbooks for daily work use it.
   - With O(phase=host) it gives the server its slice as the fact C(webstack_plan).
 options:
   phase:
     description: What to do. V(validate) comes first, once; V(host) needs the facts of the server.
     type: str
-    choices: [validate, host]
+    choices: [inventory, validate, host]
     required: true
+  site:
+    description:
+      - The sites that this run is about, with O(phase=validate) and O(phase=inventory) - a list of names, or a text with commas.
+        All sites that are to be there if it is not given. The plan is made of all sites in any case.
+      - With O(phase=inventory) a site with C(state=absent) may be named as well.
+    type: raw
+    default: []
+  version:
+    description:
+      - With O(phase=validate) the branch, tag or commit to deploy in place of the C(version) of the site. It takes exactly
+        one site, in O(site) or in the inventory, and one with a C(repo).
+    type: raw
+    default: ""
 attributes:
   check_mode:
     description: Nothing is ever changed.
@@ -37,6 +52,18 @@ EXAMPLES = r"""
     phase: validate
   run_once: true
 
+- name: Find every mistake, for a deployment of one site
+  webstack.django.plan:
+    phase: validate
+    site: blog
+    version: v1.2
+  run_once: true
+
+- name: Read the inventory, and nothing else
+  webstack.django.plan:
+    phase: inventory
+    site: [blog, shop]
+
 - name: Hand this server its slice of the plan
   webstack.django.plan:
     phase: host
@@ -44,7 +71,11 @@ EXAMPLES = r"""
 
 RETURN = r"""
 ansible_facts:
-  description: C(webstack_sites) after V(validate), C(webstack_plan) after V(host).
+  description:
+    - C(webstack_sites) and C(webstack_selected) after V(validate) - all sites, and the names of those that the run is about.
+    - C(webstack_sites_given), C(webstack_selected) and C(webstack_tiers) after V(inventory) - all sites with their defaults,
+      names as above, and the tiers (C(database), C(cache), C(app), C(web)) that the server serves.
+    - C(webstack_plan) after V(host).
   returned: success
   type: dict
 """

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ try:
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
 except ImportError:  # ansible-core needs it itself
     SpecifierSet = None  # type: ignore[assignment, misc]
+
+LOOKS = 8  # repositories that are asked at once
 
 
 def look(given: dict[str, Any]) -> tuple[Site, list[Error]]:
@@ -53,6 +56,12 @@ def look(given: dict[str, Any]) -> tuple[Site, list[Error]]:
     if wanted and given["python"] and not _fits(wanted, given["python"]):
         errors.append(Error(name, "python", f"the project takes Python {wanted}, which {given['python']} is not"))
     return Site(given, found.kind, found.commit, str(found.archive), detected), errors
+
+
+def look_at_all(sites: Sequence[dict[str, Any]]) -> list[tuple[Site, list[Error]]]:
+    """`look` at several sites at once, since each waits for its repository; the order stays."""
+    with ThreadPoolExecutor(max_workers=LOOKS) as pool:
+        return list(pool.map(look, sites))
 
 
 def together(sites: Sequence[Site]) -> list[Error]:

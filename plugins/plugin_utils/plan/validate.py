@@ -28,16 +28,16 @@ from ansible_collections.webstack.django.plugins.plugin_utils.plan.topology impo
 LEAST_MB = 256  # of a server
 SOURCES = ("repo", "path", "package")
 PLAN_VARIABLES = ("django_sites",)
-# Variables of servers and of the whole inventory; the last two are set by the plan itself.
+# Variables of servers and of the whole inventory.
 OTHER_VARIABLES = (
     "private_address",
     "webstack_ignore_groups",
     "webstack_ignore_variables",
     "webstack_master_key",
     "webstack_memory_mb",
-    "webstack_plan",
-    "webstack_sites",
 )
+# Set by the plan itself.
+FACTS = ("webstack_plan", "webstack_selected", "webstack_sites", "webstack_sites_given", "webstack_tiers")
 # Names of groups that people use for a tier.
 _GROUPS = {
     **dict.fromkeys(("db", "dbs", "postgres", "postgresql", "dbserver", "dbservers"), "database"),
@@ -304,7 +304,7 @@ def variables(names: Sequence[str], known: Mapping[str, Sequence[str]], ignored:
         ignored: names that the user declares to be their own.
     """
     errors = []
-    options = {option for role in known.values() for option in role} | {*PLAN_VARIABLES, *OTHER_VARIABLES}
+    options = {option for role in known.values() for option in role} | {*PLAN_VARIABLES, *OTHER_VARIABLES, *FACTS}
     for name in sorted(set(names) - options - set(ignored)):
         if name.startswith("ansible_"):
             continue
@@ -316,7 +316,7 @@ def variables(names: Sequence[str], known: Mapping[str, Sequence[str]], ignored:
             known_here = [*known.get(role, ()), *(PLAN_VARIABLES if name.startswith("django_") else ())]
             text = f"the role {role} has no such option; {nearest(name, known_here)}"
         elif name.startswith("webstack_"):
-            text = f"there is no such variable; {nearest(name, OTHER_VARIABLES[:-2])}"
+            text = f"there is no such variable; {nearest(name, OTHER_VARIABLES)}"
         elif close:
             text = f"there is no such variable; did you mean {close[0]!r}?"
         else:
