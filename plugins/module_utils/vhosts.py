@@ -49,7 +49,7 @@ WEB_SERVERS = (
         ["/usr/bin/python3", "/usr/local/lib/webstack/apache-check"],
         r'^<Proxy "balancer://webstack-{}">\n(?P<body>.*?)^</Proxy>',
         rf"^ *BalancerMember {_MEMBER}(?P<more>[^\n]*)",
-        rf'^ *ProxyPass "/" {_MEMBER}',
+        rf'^ *ProxyPass "/" (?!"balancer:){_MEMBER}',
         "status=+D",
     ),
 )

@@ -133,6 +133,11 @@ CASES: list[tuple[dict[str, Any], str]] = [
     ({"build": [["npm", "ci"]]}, "site blog: build[0]: must be a command line, or a mapping with run and dir, not the list ['npm', 'ci']"),
     ({"health": {"path": "health"}}, "site blog: health.path: 'health' must begin with a slash"),
     ({"health": {"status": [99]}}, "site blog: health.status[0]: 99 is too small; at least 100"),
+    ({"maintenance": {"pages": "x.html"}}, "site blog: maintenance.pages: unknown key; did you mean 'page'?"),
+    ({"maintenance": {"page": "../x.html"}}, "site blog: maintenance.page: '../x.html' must lie inside the checkout: a relative path without '..'"),
+    ({"maintenance": {"page": "/srv/../x.html"}}, "site blog: maintenance.page: '/srv/../x.html' must be an absolute path"),
+    ({"maintenance": {"retry_after": 0}}, "site blog: maintenance.retry_after: 0 is too small; at least 1"),
+    ({"maintenance": {"retry_after": "soon"}}, "site blog: maintenance.retry_after: must be a whole number, not the text 'soon'"),
     ({"client_max_body_size": "25 MB"}, "site blog: client_max_body_size: '25 MB' is not a size like '25m'"),
     ({"dependencies": {"add": ["rm -rf"]}}, "site blog: dependencies.add[0]: 'rm -rf' is not a requirement like 'name>=1.2'"),
     # environment and files
