@@ -80,7 +80,7 @@ import signal
 import zlib
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.webstack.django.plugins.module_utils import checkers, config_files, private_view
+from ansible_collections.webstack.django.plugins.module_utils import checkers, config_files, config_files_checked
 from ansible_collections.webstack.django.plugins.module_utils.config_files_transaction import (
     Transaction,
     explain,
@@ -133,18 +133,6 @@ def _declared(raw, check_mode):
     )
 
 
-def _rehearse(changes, checks):
-    """Let the checkers see the result in a private view; what a refusal consists of, or nothing."""
-
-    def work():
-        Transaction(rehearsal=True).apply(changes)
-        refusal = checkers.run_all(checks)
-        return {"refusal": refusal and [refusal.argv, refusal.reason, refusal.code, refusal.words]}
-
-    answer = private_view.run([change.item.path for change in changes], work)
-    return checkers.Refusal(*answer["refusal"]) if answer["refusal"] else None
-
-
 def _refuse(module, refusal, changes, result):
     """Fail with the checker's words, or, where they may be about things that check mode did not make, warn."""
     secrets = [change.item.content or b"" for change in changes if not change.item.diff]
@@ -188,29 +176,13 @@ def _converge(module, payload, transaction, result):
     checks = checkers.wanted(payload["checks"], paths) if changes else []
     if module.check_mode:
         checks = [check for check in checks if checkers.installed(check)]
-    result["checked"] = "no"
-    refusal = None
-    if checks:
-        try:
-            refusal = _rehearse(changes, checks)
-            result["checked"] = "preview"
-        except private_view.Unavailable as error:
-            result["checked"] = "no" if module.check_mode else "live"
-            result["no_preview"] = str(error)
-    if changes and refusal is None and not module.check_mode:
-        transaction.apply(changes)
-        try:
-            refusal = checkers.run_all(checks) if result["checked"] == "live" else None
-        except BaseException:
-            transaction.rollback()
-            raise
-        if refusal is None:
-            transaction.commit()
-        else:
-            transaction.rollback()
+    outcome = config_files_checked.settle(changes, checks, transaction, module.check_mode)
+    result["checked"] = outcome.checked
+    if outcome.no_preview:
+        result["no_preview"] = outcome.no_preview
     result.update(changed=bool(changes or healed), changed_paths=paths)
-    if refusal is not None:
-        _refuse(module, refusal, changes, result)
+    if outcome.refusal is not None:
+        _refuse(module, outcome.refusal, changes, result)
 
 
 def _interrupted(number, _frame):

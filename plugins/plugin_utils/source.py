@@ -187,12 +187,22 @@ def address_of(repo: str) -> str:
     return str(local.resolve()) if local.exists() else repo
 
 
+def _place(address: str) -> str:
+    """The directory in the cache of a repository."""
+    return f"git-{hashlib.sha256(address.encode()).hexdigest()[:16]}"
+
+
+def cached(repo: str) -> list[Path]:
+    """The trees of a repository that were fetched before, the last one first; no connection is opened."""
+    trees = [one for one in (cache_dir() / _place(address_of(repo))).glob("*") if re.fullmatch("[0-9a-f]{40}", one.name)]
+    return sorted(trees, key=lambda one: one.stat().st_mtime, reverse=True)
+
+
 def git(repo: str, version: str | None) -> Source:
     """Fetch one commit of a repository and pack it."""
     address = address_of(repo)
     commit, ref = resolve_commit(address, version)
-    name = hashlib.sha256(address.encode()).hexdigest()[:16]
-    with _locked(f"git-{name}") as directory:
+    with _locked(_place(address)) as directory:
         bare = directory / "repo.git"
         if not (bare / "HEAD").exists():
             run_git("init", "--quiet", "--bare", str(bare))

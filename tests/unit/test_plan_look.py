@@ -57,6 +57,8 @@ def test_a_project_is_looked_at(project: Path) -> None:
         ("", {"settings": "shop.prod"}, "site blog: settings: there is no module 'shop.prod' in the checkout; there is shop.settings"),
         ("", {"path": "/nowhere/at/all"}, "site blog: path: '/nowhere/at/all' is no directory on this machine"),
         ("", {"path": None, "repo": "/nowhere/at/all"}, "site blog: repo: '/nowhere/at/all' cannot be read: there is no such repository"),
+        ("", {"maintenance": {"page": "503.html"}}, "site blog: maintenance.page: there is no file '503.html' in the checkout"),
+        ("", {"maintenance": {"page": "/nowhere/x"}}, "site blog: maintenance.page: there is no file '/nowhere/x' on this machine"),
         ("", {"files": [{"path": "x", "src": "/nowhere/x"}]}, "site blog: files[0].src: there is no file '/nowhere/x' on this machine"),
         ("", {"files": [{"path": "x", "src": "/bin/ls"}]}, "site blog: files[0].src: '/bin/ls' is no text in UTF-8"),
         ("", {"files": [{"path": "x", "src": "/tmp"}]}, "site blog: files[0].src: '/tmp' cannot be read: Is a directory"),

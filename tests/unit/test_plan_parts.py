@@ -233,6 +233,16 @@ def test_static_and_uploaded_files_are_apart(static: Any, media: Any, expected: 
     assert tuple(one["url"] for one in found["static"]) == expected
 
 
+@pytest.mark.parametrize("web", ["nginx", "apache"])
+def test_every_site_can_be_put_into_maintenance(web: str) -> None:
+    sites = worlds.valid(worlds.site("a", web_server=web), worlds.site("b", maintenance={"retry_after": 60}))
+    found = worlds.servers().plans(sites)["h1"][f"{web}_sites"]
+    assert [one["maintenance"] for one in found] == [
+        {"file": "/etc/webstack/maintenance/a.html", "retry_after": 300},
+        {"file": "/etc/webstack/maintenance/b.html", "retry_after": 60},
+    ]
+
+
 def test_an_absent_site_is_nowhere_else() -> None:
     plan = worlds.servers().plans(worlds.valid(worlds.site("a", state="absent"), worlds.site("b")))["h1"]
     assert plan["django_app_sites"][0] == {"name": "a", "state": "absent"}

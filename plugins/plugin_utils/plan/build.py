@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.webstack.django.plugins.module_utils import vhosts
 from ansible_collections.webstack.django.plugins.plugin_utils.plan import placeholders, processes, stores
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.context import (
     Site,
@@ -179,6 +180,7 @@ def vhost(site: Site, world: World, host: Host) -> dict[str, Any]:
         "hsts_seconds": 0 if all(map(is_address, site.given["domains"])) else site.given["hsts_seconds"],
         "client_max_body_size": site.given["client_max_body_size"],
         "timeout": max(60, site.given["timeout"] + 5),  # the application gives up first, and says why in its log
+        "maintenance": {"file": vhosts.page_file(name), "retry_after": site.given["maintenance"]["retry_after"]},
     }
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.webstack.django.plugins.module_utils.detect import DetectError, detect
-from ansible_collections.webstack.django.plugins.plugin_utils import source
+from ansible_collections.webstack.django.plugins.plugin_utils import maintenance, source
 from ansible_collections.webstack.django.plugins.plugin_utils.plan import placeholders, processes
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.context import Site, World, interface
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.schema import Error
@@ -32,12 +32,13 @@ def look(given: dict[str, Any]) -> tuple[Site, list[Error]]:
         missing = [one for one in paths if not Path(one).expanduser().is_file()]
         errors += [Error(name, f"hooks.{at}", f"there is no file {one!r} on this machine") for one in missing]
     if given["package"]:
-        return Site(given), errors
+        return Site(given), [*errors, *_page(given, None)]
     try:
         found = source.git(given["repo"], given["version"]) if given["repo"] else source.directory(given["path"])
     except source.SourceError as error:
         return Site(given), [*errors, Error(name, error.key, str(error))]
     tree = str(found.tree)
+    errors += _page(given, found.tree)
     file = given["dependencies"]["file"]
     try:
         interface_given = None if given["interface"] == "auto" else given["interface"]
@@ -108,6 +109,18 @@ def _sources(files: list[dict[str, Any]]) -> list[tuple[int, str]]:
         except OSError as error:
             problems.append((number, f"{str(path)!r} cannot be read: {error.strerror}"))
     return problems
+
+
+def _page(given: dict[str, Any], tree: Path | None) -> list[Error]:
+    """What is wrong with the page that a site names for its maintenance: later it would be too late to say it."""
+    page = given["maintenance"]["page"]
+    if not page:
+        return []
+    try:
+        maintenance.read(tree, page)
+    except maintenance.PageError as error:
+        return [Error(given["name"], "maintenance.page", str(error))]
+    return []
 
 
 def _fits(wanted: str, version: str) -> bool:

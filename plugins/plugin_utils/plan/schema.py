@@ -158,6 +158,11 @@ def _inside(value: str) -> str:
     return relative(value) or ("" if value.strip("./") else f"{value!r} is the whole checkout; name a path in it")
 
 
+def _page(value: str) -> str:
+    controller = value.startswith(("/", "~/"))
+    return (_absolute(value.removeprefix("~")) or line(value)) if controller else _inside(value)
+
+
 def _database(value: str) -> str:
     if value in RESERVED_DATABASES or value.startswith("pg_"):
         return f"{value!r} means something to PostgreSQL itself; choose another name"
@@ -399,5 +404,14 @@ SITE: dict[str, Option] = {
     "web_server": Option("str", "What serves HTTPS, for all sites alike: one that says it is enough; nginx if none does.", choices=("nginx", "apache")),
     "client_max_body_size": Option("str", "Largest request body.", "25m", check=_matches(_SIZE, "a size like '25m'"), nullable=False),
     "https_redirect": Option("bool", "Whether plain HTTP is redirected.", True, nullable=False),
+    "maintenance": Option(
+        "dict",
+        "What visitors are told while the site is in maintenance (playbook `webstack.django.maintenance`).",
+        {},
+        keys={
+            "page": Option("str", "Its page, HTML in UTF-8: a file in the checkout, or an absolute path on the controller. Without it a small one of ours.", check=_page),
+            "retry_after": Option("int", "Seconds after which they are asked to come back.", 300, low=1, high=604800, nullable=False),
+        },
+    ),
     "hsts_seconds": Option("int", "Seconds of Strict-Transport-Security; 0 turns it off.", 31536000, low=0, high=63072000, nullable=False),
 }  # fmt: skip

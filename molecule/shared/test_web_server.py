@@ -1,0 +1,332 @@
+"""What nginx and Apache do alike: the site `pair` (shared/pair.yml) in maintenance, and without one of its servers."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+ROLE = os.environ["MOLECULE_SCENARIO_NAME"]
+UNIT = {"nginx": "nginx", "apache": "apache2"}[ROLE]
+VHOST = {"nginx": "/etc/nginx/webstack.d/{}.conf", "apache": "/etc/apache2/sites-available/webstack-{}.conf"}[ROLE]
+PAGE = "/etc/webstack/maintenance/pair.html"
+SITE = "https://pair.example.com"
+YEAR = "max-age=31536000"
+
+
+def curl(host, path="/", *options, name="pair.example.com"):
+    """Status, headers (names in lower case) and body of an answer, and the version of HTTP."""
+    where = f"--resolve {name}:443:127.0.0.1 -D - -o /tmp/body -w '%{{http_version}}'"
+    done = host.check_output(f"rm -f /tmp/body; curl -sk {where} {' '.join(options)} https://{name}{path}")
+    lines = done.replace("\r", "").splitlines()
+    pairs = [line.partition(": ")[::2] for line in lines[1:] if ": " in line]
+    body = host.file("/tmp/body").content_string if host.file("/tmp/body").exists else ""
+    headers = Counter(key.lower() for key, _value in pairs)
+    assert not [key for key, count in headers.items() if count > 1 and key != "vary"], done
+    return int(lines[0].split()[1]), {key.lower(): value for key, value in pairs}, body, lines[-1]
+
+
+def workers(host):
+    """The processes that answer; a reload would make new ones."""
+    return sorted(host.check_output(f"pgrep -P $(systemctl show -p MainPID --value {UNIT})").split())
+
+
+@contextmanager
+def page(host, text, path=PAGE) -> Iterator[None]:
+    """The file is there, put in place as the playbook does it."""
+    host.check_output("printf %%s %s > %s.new; mv %s.new %s", text, path, path, path, path)
+    try:
+        yield
+    finally:
+        host.check_output("rm -f %s", path)
+
+
+# Maintenance ---------------------------------------------------------------------------------------
+
+
+def test_the_directory_is_made(host):
+    found = host.file("/etc/webstack/maintenance")
+    assert (found.is_directory, found.user, found.group, found.mode) == (True, "root", "root", 0o755)
+
+
+@pytest.mark.parametrize("version", ["--http1.1", "--http2"])
+def test_maintenance(host, version):
+    before = workers(host)
+    assert curl(host, "/", version)[0] == 200
+    for text in ("<h1>Zur\u00fcck um vier</h1>", "<h1>Um f\u00fcnf</h1>"):  # a new text counts at once as well
+        with page(host, text):
+            for path in ("/", "/a/b%20c?d=e", "/webstack-maintenance.html", "/media/x"):
+                status, headers, body, spoken = curl(host, path, version)
+                assert (status, body) == (503, text)
+                assert (headers["retry-after"], headers["cache-control"]) == ("77", "no-store")
+                assert headers["content-type"].replace("UTF-8", "utf-8") == "text/html; charset=utf-8"
+                assert headers["strict-transport-security"] == YEAR
+                assert headers["x-content-type-options"] == "nosniff"
+                assert spoken == {"--http1.1": "1.1", "--http2": "2"}[version]
+            for options in (
+                ("-X", "POST", "-d", "x=y"),
+                ("-X", "DELETE"),
+                ("-X", "OPTIONS"),
+                ("-H", "'Upgrade: websocket'"),
+            ):
+                status, headers, body, _spoken = curl(host, "/", version, *options)
+                assert (status, body, headers["retry-after"]) == (503, text, "77"), options
+            status, headers, body, _spoken = curl(host, "/", version, "--head")
+            assert (status, body, headers["retry-after"]) == (503, "", "77")
+            old = ("-H", "'If-Modified-Since: Fri, 01 Jan 2100 00:00:00 GMT'", "-H", "'Range: bytes=0-2'")
+            assert curl(host, "/", version, *old)[0] == 503
+            static = curl(host, "/static/plain.css", version)
+            assert (static[0], static[2]) == (200, "h1 {}\n")
+            assert "retry-after" not in static[1]
+    status, headers, body, _spoken = curl(host, "/", version)
+    assert (status, body in ("8003", "8004")) == (200, True)
+    assert "retry-after" not in headers
+    assert workers(host) == before
+
+
+def test_other_sites_and_redirects_are_as_ever(host):
+    with page(host, "x"):
+        assert curl(host, "/", name="blog.example.com")[0] == 200
+        redirect = (
+            "curl -s -o /dev/null -w '%{http_code} %{redirect_url}' -H 'Host: pair.example.com' http://127.0.0.1/a"
+        )
+        assert host.check_output(redirect) == f"301 {SITE}/a"
+        host.check_output("cd /var/www/webstack-acme; mkdir -p .well-known/acme-challenge")
+        host.check_output("echo token > /var/www/webstack-acme/.well-known/acme-challenge/y")
+        challenge = "curl -s -H 'Host: pair.example.com' http://127.0.0.1/.well-known/acme-challenge/y"
+        assert host.check_output(challenge) == "token"
+
+
+def test_maintenance_of_uwsgi(host):
+    name, site = {"nginx": ("wsgi", "wsgi.example.com"), "apache": ("wiki", "wiki.blog.example.com")}[ROLE]
+    assert curl(host, "/", name=site)[0] == 200
+    with page(host, "later", f"/etc/webstack/maintenance/{name}.html"):
+        status, headers, body, _spoken = curl(host, "/", "-d", "x=y", name=site)
+        assert (status, body, headers["retry-after"]) == (503, "later", "300")
+    assert curl(host, "/", name=site)[0] == 200
+
+
+def test_an_error_of_the_application_is_its_own(host):
+    status, headers, body, _spoken = curl(host, "/busy")
+    assert (status, body in ("8003", "8004")) == (503, True)
+    assert "retry-after" not in headers
+
+
+def test_a_page_that_cannot_be_read(host):
+    with page(host, "secret"):
+        host.check_output(f"chmod 600 {PAGE}")
+        status, _headers, body, _spoken = curl(host)
+        assert status == 503
+        assert "secret" not in body
+    assert curl(host, "/webstack-maintenance.html")[0] == 404
+
+
+def test_the_playbook(host, playbook, tmp_path):
+    """Twice on, twice off, in check mode too; with a page of the site's own, and with ours."""
+    (tmp_path / "503.html").write_text("<h1>Mine</h1>")
+    site = {"name": "pair", "domains": ["pair.example.com"], "path": str(tmp_path), "maintenance": {"page": "503.html"}}
+
+    def run(state, check=False, **more):
+        variables = {"django_sites": [{**site, **more}], "site": "pair", "state": state}
+        done = playbook(variables, check=check, path="../../playbooks/maintenance.yml")
+        assert done.rc == 0, done.output
+        return done.changed, done.output
+
+    assert run("on", check=True)[0] == 1
+    assert not host.file(PAGE).exists
+    assert [run("on")[0], run(True)[0]] == [1, 0]
+    assert (host.file(PAGE).mode, host.file(PAGE).user) == (0o644, "root")
+    assert curl(host)[::2] == (503, "<h1>Mine</h1>")
+    # Role and page do not know of each other: that is no drift, and the page stays.
+    assert playbook(check=True).changed == 0
+    changed, output = run("on", path="/nowhere")
+    assert changed == 1
+    assert "there is no file '503.html' in the checkout; visitors see a page of the collection" in output
+    assert "pair.example.com is being worked on" in curl(host)[2]
+    assert [run("off", check=True)[0], run("off")[0], run(False)[0]] == [1, 1, 0]
+    assert curl(host)[0] == 200
+
+
+def test_the_playbook_says_what_is_wrong(host, playbook):
+    sites = [{"name": name, "domains": [f"{name}.example.com"], "path": "/nowhere"} for name in ("pair", "new")]
+    for given, words in (
+        ({"state": "on"}, "site is missing; say which one, like -e site=blog"),
+        ({"site": "pair"}, "maintenance of site pair: state is missing"),
+        ({"site": "pair", "state": "maybe"}, "state must be on or off, not 'maybe'"),
+        ({"site": "pear", "state": "on"}, "django_sites has no site 'pear'; did you mean 'pair'?"),
+        ({"site": "new", "state": "on"}, "site new: this server has no virtual host of it"),
+        ({"site": "talk" if ROLE == "nginx" else "numbers", "state": "off"}, "knows no maintenance; run the playbook"),
+    ):
+        run = playbook({"django_sites": sites, **given}, path="../../playbooks/maintenance.yml")
+        assert run.rc != 0
+        assert words in " ".join(run.output.split()), run.output
+
+
+# One application server less -------------------------------------------------------------------------
+
+# Asks until a line is written to standard input; new connections and ones that are kept, each with its time.
+LOAD = """
+import http.client, json, socket, ssl, sys, threading, time
+context = ssl._create_unverified_context()
+done, seen = threading.Event(), []
+
+def connect():
+    connection = http.client.HTTPConnection("pair.example.com")
+    plain = socket.create_connection(("127.0.0.1", 443), 10)
+    connection.sock = context.wrap_socket(plain, server_hostname="pair.example.com")
+    return connection
+
+def ask(keep):
+    connection = None
+    while not done.is_set():
+        time.sleep(0.02)
+        start = time.time()
+        try:
+            fresh = connection is None
+            connection = connection or connect()
+            connection.request("GET", "/", headers={} if keep else {"Connection": "close"})
+            reply = connection.getresponse()
+            body = reply.read().decode()
+            seen.append([start, reply.status, body])
+            if not keep or reply.will_close:
+                connection.close()
+                connection = None
+        except (OSError, http.client.HTTPException) as error:
+            # A kept connection may be closed just then; a browser asks again (RFC 9112, 9.3.1).
+            connection = None
+            if fresh or not isinstance(error, (ConnectionError, ssl.SSLEOFError, http.client.BadStatusLine)):
+                seen.append([start, 0, repr(error)])
+
+threads = [threading.Thread(target=ask, args=(number % 2 == 0,)) for number in range(6)]
+for thread in threads:
+    thread.start()
+while not __import__("os").path.exists(sys.argv[1]):
+    time.sleep(0.1)
+done.set()
+for thread in threads:
+    thread.join()
+json.dump(seen, sys.stdout)
+"""
+
+
+class Load:
+    """Visitors of `pair` on another thread, as long as the block lasts."""
+
+    def __init__(self, host):
+        self.host = host
+        self.stop = f"/tmp/load-{time.time()}"
+        self.answers: list[list] = []
+
+    def __enter__(self):
+        self.thread = threading.Thread(target=self._run)
+        self.thread.start()
+        time.sleep(2)
+        return self
+
+    def _run(self):
+        self.answers = json.loads(self.host.check_output("timeout 120 python3 -c %s %s", LOAD, self.stop))
+
+    def __exit__(self, *_error):
+        time.sleep(2)
+        self.host.check_output(f"touch {self.stop}")
+        self.thread.join()
+        self.host.check_output(f"rm {self.stop}")
+
+    def between(self, start, end):
+        """How often each server answered what was asked in that time."""
+        return Counter(body for moment, _status, body in self.answers if start < moment < end)
+
+
+@pytest.fixture
+def switch(playbook):
+    """switch("drained", "127.0.0.1:8003") -> Run"""
+
+    def run(state, address, check=False, site="pair"):
+        variables = {"site": site, "address": address, "state": state}
+        return playbook(variables, check=check, path="../shared/upstream.yml")
+
+    return run
+
+
+def now(host):
+    return float(host.check_output("date +%s.%N"))
+
+
+def test_a_drained_server_gets_nothing_and_no_request_fails(host, switch):
+    before = host.file(VHOST.format("pair")).content_string
+    with Load(host) as load:
+        first = switch("drained", "127.0.0.1:8003")
+        drained = now(host)
+        time.sleep(3)
+        again = now(host)
+        second = switch("active", "127.0.0.1:8003")
+        back = now(host)
+    assert (first.rc, first.changed) == (0, 1), first.output
+    assert (second.rc, second.changed) == (0, 1), second.output
+    assert [answer for answer in load.answers if answer[1] != 200] == []
+    assert set(load.between(0, drained)) == {"8003", "8004"}
+    assert set(load.between(drained, again)) == {"8004"}
+    assert set(load.between(back, back + 99)) == {"8003", "8004"}
+    assert len(load.answers) > 300
+    assert host.file(VHOST.format("pair")).content_string == before
+
+
+def test_the_role_brings_every_server_back(host, switch, playbook):
+    """A deployment that was killed while a server was out is healed by the next run."""
+    assert switch("drained", "127.0.0.1:8004").changed == 1
+    assert switch("drained", "127.0.0.1:8004").changed == 0
+    last = switch("drained", "127.0.0.1:8003")
+    assert last.rc != 0
+    assert "127.0.0.1:8003 is the last application server that gets requests" in " ".join(last.output.split())
+    assert {curl(host)[2] for _time in range(8)} == {"8003"}
+    assert playbook(check=True).changed == 2  # the file and the reload
+    run = playbook()
+    assert run.rc == 0, run.output
+    assert {curl(host)[2] for _time in range(8)} == {"8003", "8004"}
+    assert switch("active", "127.0.0.1:8004").changed == 0
+    assert playbook(check=True).changed == 0
+
+
+def test_a_check_drains_nothing(host, switch):
+    run = switch("drained", "127.0.0.1:8003", check=True)
+    assert (run.rc, run.changed) == (0, 1), run.output
+    assert {"nginx": "fail_timeout=5s down;", "apache": "retry=5 status=+D"}[ROLE] in run.output
+    assert {curl(host)[2] for _time in range(8)} == {"8003", "8004"}
+
+
+def test_what_cannot_be_drained(switch):
+    for state, address, site, words in (
+        ("drained", "127.0.0.1:9", "pair", "address '127.0.0.1:9' is not one of its application servers"),
+        ("drained", "/run/webstack/blog/web.sock", "blog", "is the last application server that gets requests"),
+        ("active", "127.0.0.1:8003", "nobody", "site nobody: this server has no virtual host of it"),
+    ):
+        run = switch(state, address, site=site)
+        assert run.rc != 0
+        assert words in " ".join(run.output.split()), run.output
+    assert switch("active", "/run/webstack/blog/web.sock", site="blog").changed == 0
+
+
+def test_a_refused_change_is_put_back(host, switch):
+    """The web server's own check speaks for the whole configuration, also where somebody else broke it."""
+    path = VHOST.format("pair")
+    before = host.file(path).content_string
+    broken = {
+        "nginx": "/etc/nginx/webstack.d/broken.conf",
+        "apache": "/etc/apache2/sites-enabled/webstack-broken.conf",
+    }[ROLE]
+    host.check_output(f"echo no_such_directive > {broken}")
+    try:
+        run = switch("drained", "127.0.0.1:8003")
+        assert run.rc != 0
+        assert f"so {path} stays as it was" in " ".join(run.output.split())
+        assert "no_such_directive" in run.output
+        assert host.file(path).content_string == before
+    finally:
+        host.check_output(f"rm {broken}")
+    assert {curl(host)[2] for _time in range(8)} == {"8003", "8004"}
