@@ -194,7 +194,9 @@ def _place(address: str) -> str:
 
 def cached(repo: str) -> list[Path]:
     """The trees of a repository that were fetched before, the last one first; no connection is opened."""
-    trees = [one for one in (cache_dir() / _place(address_of(repo))).glob("*") if re.fullmatch("[0-9a-f]{40}", one.name)]
+    trees = [
+        one for one in (cache_dir() / _place(address_of(repo))).glob("*") if re.fullmatch("[0-9a-f]{40}", one.name)
+    ]
     return sorted(trees, key=lambda one: one.stat().st_mtime, reverse=True)
 
 

@@ -8,14 +8,13 @@ import datetime
 import re
 from typing import Any
 
+from ansible_collections.webstack.django.plugins.plugin_utils.plan.checks import line, relative
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.schema import (
     PROCESS_NAME,
     Error,
     Option,
     kind_of,
-    line,
     nearest,
-    relative,
     shown,
 )
 

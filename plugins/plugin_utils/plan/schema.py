@@ -11,13 +11,27 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-SITE_NAME = re.compile(r"[a-z][a-z0-9_-]{0,30}")
-_DOTTED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
-_SIZE = re.compile(r"[1-9][0-9]*[kmg]?", re.IGNORECASE)
-_PYTHON = re.compile(r"3\.[0-9]{1,2}")
-_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
-_REMOTE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]*")
-_REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9,._ -]+\])?\s*([=<>!~].*)?")
+from ansible_collections.webstack.django.plugins.plugin_utils.plan.checks import (
+    DOTTED,
+    PACKAGE,
+    PYTHON,
+    REMOTE,
+    REQUIREMENT,
+    SITE_NAME,
+    SIZE,
+    absolute,
+    broker,
+    calendar,
+    database,
+    env_value,
+    inside,
+    line,
+    matches,
+    octal,
+    page,
+    relative,
+    url_path,
+)
 
 # Accounts that a Debian server or one of the roles has: a site of that name would share them.
 RESERVED = frozenset(
@@ -26,10 +40,6 @@ RESERVED = frozenset(
     mysql memcache nginx apache gunicorn webstack ssh cron docker ubuntu debian admin dbus getty user tty disk kmem dialout
     fax voice cdrom floppy tape audio video dip plugdev staff users nogroup shadow utmp sasl src crontab render kvm input
     netdev operator tls loaded valkey""".split()
-)
-# Databases of PostgreSQL itself, and words that mean something else in its access rules.
-RESERVED_DATABASES = frozenset(
-    "postgres template0 template1 public none all replication sameuser samerole samegroup".split()
 )
 # What people call keys elsewhere.
 _ALIASES = {
@@ -113,86 +123,12 @@ class Option:
     nullable: bool = True
 
 
-def _matches(pattern: re.Pattern[str], words: str) -> Callable[[Any], str]:
-    return lambda value: "" if pattern.fullmatch(value) else f"{value!r} is not {words}"
-
-
-def relative(value: str) -> str:
-    if value.startswith("/") or ".." in value.split("/"):
-        return f"{value!r} must lie inside the checkout: a relative path without '..'"
-    return "has a line break or a NUL character" if "\n" in value or "\0" in value else ""
-
-
-def _url_path(value: str) -> str:
-    if not re.fullmatch(r"/([A-Za-z0-9._~-]+/)+", value):
-        return f"{value!r} must be a path like '/static/', with a slash at both ends"
-    return ""
-
-
-def _absolute(value: str) -> str:
-    good = value.startswith("/") and ".." not in value.split("/")
-    return "" if good else f"{value!r} must be an absolute path"
-
-
-def _octal(value: str) -> str:
-    return "" if re.fullmatch(r"0?[0-7]{3}", value) else f"{value!r} is not an octal mode; write it like '0640'"
-
-
-def _value(value: str) -> str:
-    if "\0" in value:
-        return "has a NUL character"
-    return (
-        "has a line break, which a variable cannot have; put the text into `files` and its path here"
-        if "\n" in value
-        else ""
-    )
-
-
-def line(value: str) -> str:
-    if not value.strip():
-        return "is empty; give it a value or remove the line"
-    return "has a line break or a NUL character" if "\n" in value or "\0" in value else ""
-
-
-def _inside(value: str) -> str:
-    return relative(value) or ("" if value.strip("./") else f"{value!r} is the whole checkout; name a path in it")
-
-
-def _page(value: str) -> str:
-    controller = value.startswith(("/", "~/"))
-    return (_absolute(value.removeprefix("~")) or line(value)) if controller else _inside(value)
-
-
-def _database(value: str) -> str:
-    if value in RESERVED_DATABASES or value.startswith("pg_"):
-        return f"{value!r} means something to PostgreSQL itself; choose another name"
-    return _matches(SITE_NAME, "a database name")(value)
-
-
-def _calendar(value: str) -> str:
-    if line(value):
-        return line(value)
-    return (
-        ""
-        if re.fullmatch(r"[A-Za-z0-9*/,.:~ +-]+", value)
-        else f"{value!r} is not a time like 'daily' or 'Mon..Fri 03:30'"
-    )
-
-
-def _broker(value: str) -> str:
-    if value in ("auto", "redis", "none") or re.fullmatch(r"[a-z0-9+]+://\S+", value):
-        return ""
-    return (
-        "is not one of auto, redis and none, nor a URL like 'amqp://user:password@host/vhost'"  # it may hold a password
-    )
-
-
 def _command(text: str) -> Option:
     return Option("list", text, [], items=Option("command", "A command line, or {run: ..., dir: ...}"))
 
 
-_REQUIRED_PACKAGE = Option("str", "", check=_matches(_REQUIREMENT, "a requirement like 'name>=1.2'"))
-_EXTENSION = Option("str", "", check=_matches(re.compile(r"[a-z][a-z0-9_-]*"), "an extension name"))
+_REQUIRED_PACKAGE = Option("str", "", check=matches(REQUIREMENT, "a requirement like 'name>=1.2'"))
+_EXTENSION = Option("str", "", check=matches(re.compile(r"[a-z][a-z0-9_-]*"), "an extension name"))
 _STATUS = Option("int", "", low=100, high=599)
 _TEXT = Option("str", "", check=line)
 PROCESS_NAME = re.compile(r"[a-z][a-z0-9_-]{0,30}")
@@ -214,14 +150,14 @@ SITE: dict[str, Option] = {
         "str",
         "Name of the site: its system user, database, directory and units.",
         required=True,
-        check=_matches(SITE_NAME, "a name of at most 31 lower-case letters, digits, '-' and '_' that begins with a letter"),
+        check=matches(SITE_NAME, "a name of at most 31 lower-case letters, digits, '-' and '_' that begins with a letter"),
     ),
     "state": Option("str", "Whether the site is to be there.", "present", ("present", "absent")),
     "domains": Option("list", "Host names (or IP addresses) of the site; the first is the canonical one.", [], items=_TEXT),
     "redirect_domains": Option("list", "Host names that are redirected to the first domain.", [], items=_TEXT),
     "repo": Option("str", "Git repository: a URL, or a path on the controller.", check=line),
     "path": Option("str", "Directory on the controller, pushed as it is (what git ignores is left out).", check=line),
-    "package": Option("str", "A Python package that is the whole project, like 'name==1.2'.", check=_matches(_REQUIREMENT, "a requirement like 'name==1.2'")),
+    "package": Option("str", "A Python package that is the whole project, like 'name==1.2'.", check=matches(REQUIREMENT, "a requirement like 'name==1.2'")),
     "version": Option("str", "Branch, tag or commit of `repo`; without it the repository's default branch.", check=line),
     "fetch": Option("str", "Who runs git: the controller (and pushes the code over SSH) or the host itself.", "controller", ("controller", "host")),
     "checkout": Option(
@@ -232,24 +168,24 @@ SITE: dict[str, Option] = {
             "path": Option("str", "Its directory; `repo` itself where that is a working copy on the controller.", check=line),
             "tests": Option("list", "Command lines that a shell runs in it; where one fails, nothing is pushed or deployed.", [], items=_TEXT),
             "push": Option("bool", "Whether commits that the remote lacks are pushed.", True, nullable=False),
-            "remote": Option("str", "The remote to push to.", "origin", check=_matches(_REMOTE, "a name of a remote like 'origin'"), nullable=False),
+            "remote": Option("str", "The remote to push to.", "origin", check=matches(REMOTE, "a name of a remote like 'origin'"), nullable=False),
         },
     ),
     "project_dir": Option("str", "Directory of manage.py in the checkout. Detected.", check=relative),
-    "settings": Option("str", "Settings module. Detected.", check=_matches(_DOTTED, "a module name like 'config.settings'")),
+    "settings": Option("str", "Settings module. Detected.", check=matches(DOTTED, "a module name like 'config.settings'")),
     "wsgi": Option(
         "str",
         "WSGI application. Detected.",
-        check=_matches(re.compile(_DOTTED.pattern + r"(:[A-Za-z_][A-Za-z0-9_.]*)?"), "a name like 'config.wsgi:application'"),
+        check=matches(re.compile(DOTTED.pattern + r"(:[A-Za-z_][A-Za-z0-9_.]*)?"), "a name like 'config.wsgi:application'"),
     ),
     "asgi": Option(
         "str",
         "ASGI application. Detected.",
-        check=_matches(re.compile(_DOTTED.pattern + r"(:[A-Za-z_][A-Za-z0-9_.]*)?"), "a name like 'config.asgi:application'"),
+        check=matches(re.compile(DOTTED.pattern + r"(:[A-Za-z_][A-Za-z0-9_.]*)?"), "a name like 'config.asgi:application'"),
     ),
     "interface": Option("str", "Which of the two is served. `auto`: asgi for Channels, Daphne and projects without WSGI.", "auto", ("auto", "wsgi", "asgi")),
     "manage": Option("str", "Path of manage.py in the checkout. Detected.", check=relative),
-    "python": Option("str", "Version of Python. Without it the distribution's.", check=_matches(_PYTHON, "a version like '3.13'")),
+    "python": Option("str", "Version of Python. Without it the distribution's.", check=matches(PYTHON, "a version like '3.13'")),
     "dependencies": Option(
         "dict",
         "Where the dependencies are declared. Detected.",
@@ -267,8 +203,8 @@ SITE: dict[str, Option] = {
         "Packages of the operating system; those of psycopg2, mysqlclient and a few more are detected.",
         {},
         keys={
-            "build": Option("list", "Needed to build; removed again afterwards.", [], items=Option("str", "", check=_matches(_PACKAGE, "a package name"))),
-            "run": Option("list", "Needed to run.", [], items=Option("str", "", check=_matches(_PACKAGE, "a package name"))),
+            "build": Option("list", "Needed to build; removed again afterwards.", [], items=Option("str", "", check=matches(PACKAGE, "a package name"))),
+            "run": Option("list", "Needed to run.", [], items=Option("str", "", check=matches(PACKAGE, "a package name"))),
         },
     ),
     "settings_overlay": Option(
@@ -278,7 +214,7 @@ SITE: dict[str, Option] = {
         "auto",
         ("auto", True, False),
     ),
-    "env": Option("map", "Environment variables of every process and command.", {}, items=Option("scalar", "", check=_value)),
+    "env": Option("map", "Environment variables of every process and command.", {}, items=Option("scalar", "", check=env_value)),
     "files": Option(
         "list",
         "Files that the project needs beside its code.",
@@ -290,7 +226,7 @@ SITE: dict[str, Option] = {
                 "path": Option("str", "Relative: inside the checkout. Absolute: on the server.", required=True, check=line),
                 "content": Option("str", "The content; may use placeholders."),
                 "src": Option("str", "A file on the controller; may use placeholders."),
-                "mode": Option("str", "Octal mode.", "0640", check=_octal),
+                "mode": Option("str", "Octal mode.", "0640", check=octal),
             },
         ),
     ),
@@ -327,14 +263,14 @@ SITE: dict[str, Option] = {
     "backup_before_migrate": Option("bool", "Whether the database is dumped to /var/backups/webstack before migrations.", False, nullable=False),
     "release_header": Option("bool", "Whether every answer names its release in the header X-Webstack-Release.", False, nullable=False),
     "order": Option("list", "Order of the two steps.", ["collectstatic", "migrate"], items=Option("str", "", choices=("collectstatic", "migrate"))),
-    "shared": Option("list", "Paths in the checkout that outlive releases.", [], items=Option("str", "", check=_inside)),
+    "shared": Option("list", "Paths in the checkout that outlive releases.", [], items=Option("str", "", check=inside)),
     "directories": Option("list", "Directories that must exist before the settings are imported.", [], items=_TEXT),
     "static": Option(
         "dict",
         "Static files.",
         {},
         keys={
-            "url": Option("str", "URL path of the static files. Detected.", check=_url_path),
+            "url": Option("str", "URL path of the static files. Detected.", check=url_path),
             "root": Option("str", "Where collectstatic writes, if the project insists.", check=line),
         },
     ),
@@ -343,8 +279,8 @@ SITE: dict[str, Option] = {
         "Uploaded files.",
         {},
         keys={
-            "url": Option("str", "URL path of the uploaded files. Detected.", check=_url_path),
-            "root": Option("str", "Where uploads are kept; `shared/media` of the site if not given.", check=_absolute),
+            "url": Option("str", "URL path of the uploaded files. Detected.", check=url_path),
+            "root": Option("str", "Where uploads are kept; `shared/media` of the site if not given.", check=absolute),
         },
     ),
     "database": Option(
@@ -353,7 +289,7 @@ SITE: dict[str, Option] = {
         {},
         keys={
             "engine": Option("str", "What serves it; mysql is served by MariaDB.", "postgresql", (*ENGINES, "none")),
-            "name": Option("str", "Name of the database; the site's name if not given.", check=_database),
+            "name": Option("str", "Name of the database; the site's name if not given.", check=database),
             "extensions": Option("list", "PostgreSQL extensions.", [], items=_EXTENSION),
             "switch_from": Option("str", "The engine that served until now, once its data was dumped: see docs/switching.md.", choices=tuple(ENGINES)),
             "over": Option("str", "How it is reached on the same host: by unix socket without a password, or by TCP with one.", "socket", ("socket", "tcp")),
@@ -361,7 +297,7 @@ SITE: dict[str, Option] = {
         },
     ),
     "cache": Option("str", "What caches.", "redis", ("redis", "memcached", "none")),
-    "broker": Option("str", "What queues tasks: redis, none, or the URL of one elsewhere (amqp://...). `auto`: redis for a Celery app.", "auto", check=_broker),
+    "broker": Option("str", "What queues tasks: redis, none, or the URL of one elsewhere (amqp://...). `auto`: redis for a Celery app.", "auto", check=broker),
     "secret_key_version": Option("int", "Raise it to change SECRET_KEY.", 1, low=1, high=1000000, nullable=False),
     "app_server": Option("str", "What runs the application. uWSGI serves WSGI only.", "gunicorn", ("gunicorn", "uwsgi")),
     "process_manager": Option("str", "What runs the processes.", "systemd", ("systemd", "supervisord")),
@@ -379,8 +315,8 @@ SITE: dict[str, Option] = {
             "dict",
             "",
             keys={
-                "name": Option("str", "Name, part of its unit's.", required=True, check=_matches(PROCESS_NAME, "a name like 'tidy' or 'send-mail'")),
-                "calendar": Option("str", "When: OnCalendar of systemd, like 'hourly', '03:30' or 'Mon..Fri *:0/15'.", required=True, check=_calendar),
+                "name": Option("str", "Name, part of its unit's.", required=True, check=matches(PROCESS_NAME, "a name like 'tidy' or 'send-mail'")),
+                "calendar": Option("str", "When: OnCalendar of systemd, like 'hourly', '03:30' or 'Mon..Fri *:0/15'.", required=True, check=calendar),
                 "run": Option("str", "The command line, started in the directory of manage.py.", required=True, check=line),
                 "hosts": Option("str", "On which application servers.", "first", ("first", "all")),
             },
@@ -402,14 +338,14 @@ SITE: dict[str, Option] = {
     ),
     "keep_releases": Option("int", "Releases that are kept.", 5, low=2, high=100, nullable=False),
     "web_server": Option("str", "What serves HTTPS, for all sites alike: one that says it is enough; nginx if none does.", choices=("nginx", "apache")),
-    "client_max_body_size": Option("str", "Largest request body.", "25m", check=_matches(_SIZE, "a size like '25m'"), nullable=False),
+    "client_max_body_size": Option("str", "Largest request body.", "25m", check=matches(SIZE, "a size like '25m'"), nullable=False),
     "https_redirect": Option("bool", "Whether plain HTTP is redirected.", True, nullable=False),
     "maintenance": Option(
         "dict",
         "What visitors are told while the site is in maintenance (playbook `webstack.django.maintenance`).",
         {},
         keys={
-            "page": Option("str", "Its page, HTML in UTF-8: a file in the checkout, or an absolute path on the controller. Without it a small one of ours.", check=_page),
+            "page": Option("str", "Its page, HTML in UTF-8: a file in the checkout, or an absolute path on the controller. Without it a small one of ours.", check=page),
             "retry_after": Option("int", "Seconds after which they are asked to come back.", 300, low=1, high=604800, nullable=False),
         },
     ),

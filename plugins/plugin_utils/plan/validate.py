@@ -10,12 +10,12 @@ from typing import Any
 
 from ansible_collections.webstack.django.plugins.module_utils.calendar_cron import cron
 from ansible_collections.webstack.django.plugins.plugin_utils.plan import domains, placeholders
+from ansible_collections.webstack.django.plugins.plugin_utils.plan.checks import RESERVED_DATABASES
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.complete import complete
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.context import World
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.schema import (
     ENGINES,
     RESERVED,
-    RESERVED_DATABASES,
     SITE,
     Error,
     kind_of,

@@ -1,0 +1,96 @@
+# Copyright: webstack.django maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What is wrong with a single value that a user wrote: each check returns the words, or an empty string."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+SITE_NAME = re.compile(r"[a-z][a-z0-9_-]{0,30}")
+DOTTED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
+SIZE = re.compile(r"[1-9][0-9]*[kmg]?", re.IGNORECASE)
+PYTHON = re.compile(r"3\.[0-9]{1,2}")
+PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
+REMOTE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]*")
+REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9,._ -]+\])?\s*([=<>!~].*)?")
+
+# Databases of PostgreSQL itself, and words that mean something else in its access rules.
+RESERVED_DATABASES = frozenset(
+    "postgres template0 template1 public none all replication sameuser samerole samegroup".split()
+)
+
+
+def matches(pattern: re.Pattern[str], words: str) -> Callable[[Any], str]:
+    return lambda value: "" if pattern.fullmatch(value) else f"{value!r} is not {words}"
+
+
+def relative(value: str) -> str:
+    if value.startswith("/") or ".." in value.split("/"):
+        return f"{value!r} must lie inside the checkout: a relative path without '..'"
+    return "has a line break or a NUL character" if "\n" in value or "\0" in value else ""
+
+
+def url_path(value: str) -> str:
+    if not re.fullmatch(r"/([A-Za-z0-9._~-]+/)+", value):
+        return f"{value!r} must be a path like '/static/', with a slash at both ends"
+    return ""
+
+
+def absolute(value: str) -> str:
+    good = value.startswith("/") and ".." not in value.split("/")
+    return "" if good else f"{value!r} must be an absolute path"
+
+
+def octal(value: str) -> str:
+    return "" if re.fullmatch(r"0?[0-7]{3}", value) else f"{value!r} is not an octal mode; write it like '0640'"
+
+
+def env_value(value: str) -> str:
+    if "\0" in value:
+        return "has a NUL character"
+    return (
+        "has a line break, which a variable cannot have; put the text into `files` and its path here"
+        if "\n" in value
+        else ""
+    )
+
+
+def line(value: str) -> str:
+    if not value.strip():
+        return "is empty; give it a value or remove the line"
+    return "has a line break or a NUL character" if "\n" in value or "\0" in value else ""
+
+
+def inside(value: str) -> str:
+    return relative(value) or ("" if value.strip("./") else f"{value!r} is the whole checkout; name a path in it")
+
+
+def page(value: str) -> str:
+    controller = value.startswith(("/", "~/"))
+    return (absolute(value.removeprefix("~")) or line(value)) if controller else inside(value)
+
+
+def database(value: str) -> str:
+    if value in RESERVED_DATABASES or value.startswith("pg_"):
+        return f"{value!r} means something to PostgreSQL itself; choose another name"
+    return matches(SITE_NAME, "a database name")(value)
+
+
+def calendar(value: str) -> str:
+    if line(value):
+        return line(value)
+    return (
+        ""
+        if re.fullmatch(r"[A-Za-z0-9*/,.:~ +-]+", value)
+        else f"{value!r} is not a time like 'daily' or 'Mon..Fri 03:30'"
+    )
+
+
+def broker(value: str) -> str:
+    if value in ("auto", "redis", "none") or re.fullmatch(r"[a-z0-9+]+://\S+", value):
+        return ""
+    return (
+        "is not one of auto, redis and none, nor a URL like 'amqp://user:password@host/vhost'"  # it may hold a password
+    )
