@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Run checks and scenarios side by side; one line for each, a log for each, the sum at the end.
 
-    run_tests.py [name ...]     lint unit sanity controllers matrix demo interrupted switching processes, and
+    run_tests.py [name ...]     lint unit sanity controllers matrix demo interrupted switching processes deploy, and
                           the scenarios in molecule/ (default: all)
 
 Environment: JOBS (2) at a time, TEST_MINUTES (85) for all of them together.
@@ -34,12 +34,13 @@ CHECKS = {
     "interrupted": ["pytest", "tests/interrupted"],
     "switching": ["pytest", "tests/switching"],
     "processes": ["pytest", "tests/processes"],
+    "deploy": ["pytest", "tests/deploy"],
 }
 # pytest runs in these; one that ran no test has not passed.
 WITHOUT_PYTEST = {"lint", "sanity"}
 TAIL = 60
 # The longest first, so that none of them is left alone at the end.
-FIRST = ("matrix", "switching", "processes", "stack_single", "stack_tiers", "django_app")
+FIRST = ("matrix", "deploy", "switching", "processes", "stack_single", "stack_tiers", "django_app")
 
 
 @dataclass(frozen=True)

@@ -2,104 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
-from servers import ROOT, VARIABLES, Run, Server, bed, project
-
-HOST = "plain.example.com"
-SAYING = """
-
-_index = index
-
-
-def index(request):
-    answer = _index(request)
-    answer["X-Words"] = "{words}"
-    return answer
-"""
-GIT = ["git", "-c", "user.name=t", "-c", "user.email=t@example.com"]
-
-
-class Site:
-    """The server, the project's repository, and what the visitors saw."""
-
-    def __init__(self, server: Server, code: Path) -> None:
-        self.server, self.code = server, code
-        self.given: dict[str, Any] = {"name": "plain", "domains": [HOST], "repo": str(code), "keep_releases": 3}
-        self.seen: dict[str, Any] = {}
-        self.original = (code / "notes/views.py").read_text()
-
-    def play(self, playbook: str, *words: str, **variables: Any) -> Run:
-        """``ansible-playbook playbooks/<playbook>.yml``."""
-        argv, cwd = self.command(playbook, *words, **variables)
-        done = subprocess.run(argv, cwd=cwd, text=True, capture_output=True, check=False)
-        return Run(done.returncode, done.stdout + done.stderr)
-
-    def command(self, playbook: str, *words: str, **variables: Any) -> tuple[list[str], Path]:
-        """The same, to be started."""
-        inventory = self.server.directory / "hosts.yml"
-        hosts = {
-            self.server.name: {
-                **bed.ansible_variables(self.server.facts),
-                "private_address": self.server.facts["address"],
-            }
-        }
-        everything = {"django_sites": [self.given], **VARIABLES}
-        inventory.write_text(yaml.safe_dump({"all": {"hosts": hosts, "vars": everything}}))
-        extra = [f"-e{json.dumps(variables)}"] if variables else []
-        return ["ansible-playbook", f"playbooks/{playbook}.yml", "-i", str(inventory), *extra, *words], ROOT
-
-    def git(self, *words: str) -> str:
-        """git in the project's repository."""
-        return subprocess.run([*GIT, *words], cwd=self.code, check=True, capture_output=True, text=True).stdout.strip()
-
-    def commit(self, files: dict[str, str]) -> str:
-        """Write files of the project and commit them; the commit."""
-        for name, text in files.items():
-            (self.code / name).parent.mkdir(parents=True, exist_ok=True)
-            (self.code / name).write_text(text)
-        self.git("add", "--all")
-        self.git("commit", "--quiet", "--allow-empty", "-m", "next")
-        return self.git("rev-parse", "HEAD")
-
-    def say(self, words: str) -> str:
-        """Commit code that says something else in a header of the page."""
-        return self.commit({"notes/views.py": self.original + SAYING.format(words=words)})
-
-    def words(self) -> str:
-        """What the site says now."""
-        (answer,) = self.server.browse({"url": f"https://{HOST}/"})
-        assert answer["status"] == 200, answer
-        return str(answer["headers"].get("x-words", ""))
-
-    @contextmanager
-    def load(self, rate: float = 60) -> Iterator[None]:
-        """Visitors, whose failures are in `seen` afterwards."""
-        argv = [sys.executable, "tests/deploy/load.py", HOST, self.server.facts["address"], "--rate", str(rate)]
-        with subprocess.Popen(argv, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-            time.sleep(1)
-            yield
-            output, _error = process.communicate(timeout=120)
-        self.seen = json.loads(output)
-        print(json.dumps(self.seen))
-
-    def serving(self) -> str:
-        return self.server.run("readlink /srv/plain/current").strip().removeprefix("releases/")
-
-    def log(self) -> list[dict[str, Any]]:
-        """The site's log of deployments."""
-        text = self.server.run("cat /var/log/webstack/plain-deploys.jsonl")
-        return [json.loads(line) for line in text.splitlines()]
+from servers import Server, project
+from site_under_load import HOST, Site
 
 
 @pytest.fixture(scope="module")
