@@ -60,7 +60,7 @@ RAISES = 'def fail(apps, schema_editor):\n    apps.get_model("notes", "Note").ob
 BAD = {
     "syntax": ({"notes/views.py": "def index(request:\n"}, ["check", "SyntaxError"]),
     "dependency": (
-        {"plain/wsgi.py": "import not_to_be_had\n"},
+        {"config/wsgi.py": "import not_to_be_had\n"},
         ["does not serve", "No module named 'not_to_be_had'", "goes on serving"],
     ),
     "status 500": (
@@ -128,7 +128,9 @@ def test_a_migration_that_waits_for_a_lock_gives_up_soon(site: Site) -> None:
         with site.load():
             run = site.play("deploy", site="plain")
     finally:
-        server.run("systemctl stop holder")
+        server.run(
+            "runuser -u postgres -- psql -c \"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep%' AND pid <> pg_backend_pid()\""
+        )
         site.git("reset", "--quiet", "--hard", good)
     assert run.rc != 0, run.end
     assert "migrate notes.0002_more" in run.output
@@ -181,7 +183,7 @@ def test_two_deployments_at_once(site: Site) -> None:
     site.say("the first of two")
     argv, cwd = site.command("deploy", site="plain")
     with subprocess.Popen(argv, cwd=cwd, text=True, stdout=subprocess.PIPE) as first:
-        while "webstack-deploy" not in site.server.run("ls /run"):
+        while "webstack-deploy-plain.json\n" not in site.server.run("ls /run"):
             time.sleep(0.1)
         second = site.play("deploy", site="plain")
         output, _error = first.communicate()

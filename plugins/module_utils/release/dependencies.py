@@ -15,6 +15,7 @@ from ansible_collections.webstack.django.plugins.module_utils.release.commands i
     account,
     build_environment,
     check,
+    disk_is_full,
     failed,
     run,
 )
@@ -65,6 +66,8 @@ class Builder:
         preference = [] if self.site["python"] else ["--python-preference", "only-system"]
         argv = [UV, "python", "find", "--no-project", *preference, wanted]
         found = run(self.site, argv, "/", self.environment)
+        if disk_is_full(found.text):
+            raise failed(self.site, STEP, argv, found, "the next run builds it")
         if found.status:
             listed = run(self.site, [UV, "python", "list", "--only-installed"], "/", self.environment)
             there = sorted(set(re.findall(r"\b\d+\.\d+\.\d+\b", listed.text)))
