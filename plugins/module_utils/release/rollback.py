@@ -36,12 +36,12 @@ class Rollback:
         names = [name for name in static.kept(site) if name != self.serving and self._state(name).get("way")]
         shown = "; ".join(self._described(name) for name in names) or "none"
         if wanted:
-            found = [name for name in names if name.startswith(wanted)]
-            if len(found) != 1 and not self.serving.startswith(wanted):
+            found = [name for name in [*names, self.serving] if name.startswith(wanted)]
+            if len(found) != 1:
                 words = "%r names %s of the releases that served and are still there"
                 count = "more than one" if found else "none"
                 raise site.error(STEP, words % (wanted, count), "name one of: " + shown)
-            name = found[0] if found else self.serving
+            name = found[0]
         else:
             when = float(self._state(self.serving).get("activated_at") or time.time())
             older = [
