@@ -69,12 +69,8 @@ def test_maintenance(host, version):
                 assert headers["strict-transport-security"] == YEAR
                 assert headers["x-content-type-options"] == "nosniff"
                 assert spoken == {"--http1.1": "1.1", "--http2": "2"}[version]
-            for options in (
-                ("-X", "POST", "-d", "x=y"),
-                ("-X", "DELETE"),
-                ("-X", "OPTIONS"),
-                ("-H", "'Upgrade: websocket'"),
-            ):
+            upgrade = [("-H", "'Upgrade: websocket'", "-H", "'Connection: Upgrade'")] if version == "--http1.1" else []
+            for options in (("-X", "POST", "-d", "x=y"), ("-X", "DELETE"), ("-X", "OPTIONS"), *upgrade):
                 status, headers, body, _spoken = curl(host, "/", version, *options)
                 assert (status, body, headers["retry-after"]) == (503, text, "77"), options
             status, headers, body, _spoken = curl(host, "/", version, "--head")
