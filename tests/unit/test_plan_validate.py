@@ -269,9 +269,10 @@ def places(
 
 
 PLACES = places(schema.SITE, FULL)
+FREE = (("env",), ("processes",))  # whose names are the user's own
 DICTS = [
     ((), "name"),
-    *((at[:-1], at[-1]) for at, _option in PLACES if isinstance(at[-1], str) and at[:-1] != ("env",)),
+    *((at[:-1], at[-1]) for at, _option in PLACES if isinstance(at[-1], str) and at[:-1] not in FREE),
 ]
 
 
