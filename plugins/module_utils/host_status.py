@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import glob
 import os
+import pwd
 import socket
 import struct
 from typing import Any
@@ -27,15 +28,15 @@ def address(text: str) -> str:
     return socket.inet_ntop(socket.AF_INET6 if len(raw) == 16 else socket.AF_INET, raw)
 
 
-def listeners(tables: list[str]) -> list[tuple[str, int, str]]:
-    """Address, port and inode of listening TCP sockets."""
+def listeners(tables: list[str]) -> list[tuple[str, int, str, int]]:
+    """Address, port, inode and user of listening TCP sockets."""
     found = []
     for text in tables:
         for line in text.splitlines()[1:]:
             fields = line.split()
             if len(fields) > 9 and fields[3] == "0A":
                 place, _colon, port = fields[1].rpartition(":")
-                found.append((address(place), int(port, 16), fields[9]))
+                found.append((address(place), int(port, 16), fields[9], int(fields[7])))
     return found
 
 
@@ -55,12 +56,22 @@ def owners() -> dict[str, set[str]]:
     return found
 
 
-def ports(sockets: list[tuple[str, int, str]], holders: dict[str, set[str]]) -> list[dict[str, Any]]:
-    """One item for each port: who has it, and whether others than this host reach it."""
+def _account(uid: int) -> str:
+    try:
+        return "(%s)" % pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return "(%d)" % uid
+
+
+def ports(sockets: list[tuple[str, int, str, int]], holders: dict[str, set[str]]) -> list[dict[str, Any]]:
+    """One item for each port: who has it, and whether others than this host reach it.
+
+    Where the program is not to be seen, in some containers, it is the account in parentheses.
+    """
     found: dict[int, dict[str, Any]] = {}
-    for place, port, inode in sockets:
+    for place, port, inode, uid in sockets:
         one = found.setdefault(port, {"port": port, "programs": set(), "public": False})
-        names = set(holders.get(inode, ()))
+        names = set(holders.get(inode) or {_account(uid)})
         # A process of systemd holds sockets for the service that it hands them to.
         one["programs"] |= names - {"systemd"} or names
         one["public"] = one["public"] or not (place.startswith("127.") or place == "::1")

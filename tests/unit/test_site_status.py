@@ -179,7 +179,7 @@ def test_ports_and_who_has_them() -> None:
         pytest.skip("the table is that of a little-endian machine")
     table = (
         "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
-        "   0: 0100007F:1538 00000000:0000 0A 00000000:00000000 00:00000000 00000000   113        0 11 1\n"
+        "   0: 0100007F:1538 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 11 1\n"
         "   1: 00000000:01BB 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 12 1\n"
         "   2: 0100007F:0016 00000000:0000 01 00000000:00000000 00:00000000 00000000     0        0 13 1\n"
     )
@@ -187,11 +187,11 @@ def test_ports_and_who_has_them() -> None:
         "\n   0: 00000000000000000000000001000000:1F41 00000000000000000000000000000000:0000 0A 0:0 0:0 0 0 0 14 1\n"
     )
     sockets = host_status.listeners([table, table6])
-    assert sockets == [("127.0.0.1", 5432, "11"), ("0.0.0.0", 443, "12"), ("::1", 8001, "14")]
-    holders = {"11": {"postgres"}, "12": {"nginx", "systemd"}, "14": {"systemd"}}
+    assert sockets == [("127.0.0.1", 5432, "11", 0), ("0.0.0.0", 443, "12", 0), ("::1", 8001, "14", 0)]
+    holders = {"12": {"nginx", "systemd"}, "14": {"systemd"}}
     assert host_status.ports(sockets, holders) == [
         {"port": 443, "programs": ["nginx"], "public": True},
-        {"port": 5432, "programs": ["postgres"], "public": False},
+        {"port": 5432, "programs": ["(root)"], "public": False},
         {"port": 8001, "programs": ["systemd"], "public": False},
     ]
 
