@@ -26,6 +26,7 @@ from pathlib import Path
 
 GIT_TIMEOUT = 120  # seconds for one answer of a remote repository
 FETCH_TIMEOUT = 1800  # seconds for its content; git itself gives a stalled transfer up
+_TALKS = frozenset({"ls-remote", "fetch", "push", "clone", "submodule"})  # to other machines
 _COMMIT = re.compile(r"[0-9a-f]{4,40}")
 _LFS = b"version https://git-lfs.github.com/spec/"
 _JUNK = frozenset(
@@ -70,20 +71,36 @@ def _locked(name: str) -> Iterator[Path]:
         yield directory
 
 
-def _git(*words: str, cwd: Path | None = None, timeout: int = GIT_TIMEOUT) -> subprocess.CompletedProcess[str]:
-    # A repository that this process happens to run in (a hook, a rebase) is not meant.
+def surroundings() -> dict[str, str]:
+    """The environment without the repository that this process happens to run in (a hook, a rebase)."""
     around = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY")
-    environment = {name: value for name, value in os.environ.items() if name not in around}
+    return {name: value for name, value in os.environ.items() if name not in around}
+
+
+def _environment(words: tuple[str, ...], cwd: Path | None) -> dict[str, str]:
+    """Nobody is asked: a question about a host key or a password would wait for ever, in a window as well."""
+    environment = surroundings()
+    environment.pop("GPG_TTY", None)
     environment.update(GIT_TERMINAL_PROMPT="0", GCM_INTERACTIVE="never", GIT_LFS_SKIP_SMUDGE="1", LC_ALL="C.UTF-8")
-    # A question about a host key or a password would wait for ever, in a window as well.
+    environment.update(SSH_ASKPASS_REQUIRE="never")
     environment.setdefault("GIT_ASKPASS", "")
-    environment.setdefault("GIT_SSH_COMMAND", "ssh -o BatchMode=yes -o ConnectTimeout=20")
+    # The user's own way to run ssh stays: a key of one repository is often given in its configuration.
+    if _TALKS.isdisjoint(words) or {"GIT_SSH", "GIT_SSH_COMMAND"} & set(environment):
+        return environment
+    command = ["git", "config", "--get", "core.sshCommand"]
+    if subprocess.run(command, cwd=cwd, env=environment, capture_output=True, check=False).returncode != 0:
+        environment["GIT_SSH_COMMAND"] = "ssh -o BatchMode=yes -o ConnectTimeout=20"
+    return environment
+
+
+def run_git(*words: str, cwd: Path | None = None, timeout: int = GIT_TIMEOUT) -> subprocess.CompletedProcess[str]:
+    """Run git without a terminal and with nobody to ask; what it says is in plain English."""
     stalled = ("-c", "http.lowSpeedLimit=1", "-c", "http.lowSpeedTime=60")
     try:
         return subprocess.run(
             ["git", *stalled, *words],
             cwd=cwd,
-            env=environment,
+            env=_environment(words, cwd),
             encoding="utf-8",
             errors="surrogateescape",
             capture_output=True,
@@ -105,7 +122,8 @@ def without_password(url: str) -> str:
     return re.sub(r"(\w+://)[^/@\s]*@", r"\1", url)
 
 
-def _unreachable(repo: str, words: str) -> SourceError:
+def unreachable(repo: str, words: str) -> SourceError:
+    """Why git cannot read a repository, and what to do, from its own words."""
     lines = words.strip().splitlines() or ["no message"]
     # What ssh says is more than git's own word about it.
     told = [
@@ -130,9 +148,9 @@ def _unreachable(repo: str, words: str) -> SourceError:
 
 def resolve_commit(repo: str, version: str | None) -> tuple[str, str]:
     """The commit that a version names, and the ref to fetch it by."""
-    listed = _git("ls-remote", "--", repo)
+    listed = run_git("ls-remote", "--", repo)
     if listed.returncode != 0:
-        raise _unreachable(repo, listed.stderr)
+        raise unreachable(repo, listed.stderr)
     refs: dict[str, str] = {}
     for line in listed.stdout.splitlines():
         commit, _tab, ref = line.partition("\t")
@@ -163,16 +181,21 @@ def resolve_commit(repo: str, version: str | None) -> tuple[str, str]:
     )
 
 
+def address_of(repo: str) -> str:
+    """What git is asked for: a path of this machine in full, everything else as it is."""
+    local = Path(repo).expanduser()
+    return str(local.resolve()) if local.exists() else repo
+
+
 def git(repo: str, version: str | None) -> Source:
     """Fetch one commit of a repository and pack it."""
-    local = Path(repo).expanduser()
-    address = str(local.resolve()) if local.exists() else repo
+    address = address_of(repo)
     commit, ref = resolve_commit(address, version)
     name = hashlib.sha256(address.encode()).hexdigest()[:16]
     with _locked(f"git-{name}") as directory:
         bare = directory / "repo.git"
         if not (bare / "HEAD").exists():
-            _git("init", "--quiet", "--bare", str(bare))
+            run_git("init", "--quiet", "--bare", str(bare))
         commit = _fetch(bare, address, commit, ref, version)
         archive, tree = directory / f"{commit}.tar.gz", directory / commit
         if not archive.exists() or not tree.is_dir():
@@ -182,19 +205,19 @@ def git(repo: str, version: str | None) -> Source:
 
 def _fetch(bare: Path, address: str, commit: str, ref: str, version: str | None) -> str:
     """Make a commit available in the bare repository; returns its full name."""
-    if len(commit) == 40 and _git("cat-file", "-e", f"{commit}^{{commit}}", cwd=bare).returncode == 0:
+    if len(commit) == 40 and run_git("cat-file", "-e", f"{commit}^{{commit}}", cwd=bare).returncode == 0:
         return commit
     done = None
     if ref:
-        done = _git("fetch", "--quiet", "--depth", "1", "--", address, ref, cwd=bare, timeout=FETCH_TIMEOUT)
+        done = run_git("fetch", "--quiet", "--depth", "1", "--", address, ref, cwd=bare, timeout=FETCH_TIMEOUT)
     if done is None or done.returncode != 0:
         # A commit that is no tip may be refused by itself: take the whole history.
         deeper = ["--unshallow"] if (bare / "shallow").exists() else []
         words = ["fetch", "--quiet", "--tags", *deeper, "--", address, "+refs/*:refs/remote/*"]
-        done = _git(*words, cwd=bare, timeout=FETCH_TIMEOUT)
+        done = run_git(*words, cwd=bare, timeout=FETCH_TIMEOUT)
         if done.returncode != 0:
-            raise _unreachable(address, done.stderr)
-    found = _git("rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}", cwd=bare)
+            raise unreachable(address, done.stderr)
+    found = run_git("rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}", cwd=bare)
     if found.returncode != 0:
         raise SourceError(
             "version",
@@ -209,7 +232,7 @@ def _export(bare: Path, commit: str, archive: Path, tree: Path, address: str) ->
         unpacked.mkdir()
         # Not `git archive`: that leaves out what .gitattributes calls export-ignore.
         (bare / "index").unlink(missing_ok=True)
-        done = _git(f"--work-tree={unpacked}", "checkout", "--quiet", "--force", commit, "--", ".", cwd=bare)
+        done = run_git(f"--work-tree={unpacked}", "checkout", "--quiet", "--force", commit, "--", ".", cwd=bare)
         if done.returncode != 0:
             raise SourceError("repo", f"commit {commit[:12]} cannot be checked out: {done.stderr.strip()}")
         if (unpacked / ".gitmodules").exists():
@@ -248,7 +271,7 @@ def _submodules(bare: Path, commit: str, unpacked: Path, address: str) -> None:
         ("-C", str(clone), "submodule", "update", "--init", "--recursive", "--depth", "1"),
     )
     for words in steps:
-        done = _git(*words, timeout=FETCH_TIMEOUT)
+        done = run_git(*words, timeout=FETCH_TIMEOUT)
         if done.returncode != 0:
             raise SourceError("repo", f"its submodules cannot be fetched: {without_password(done.stderr.strip())}")
     shutil.rmtree(unpacked)
@@ -302,11 +325,11 @@ def _of_git(root: Path) -> list[str] | None:
     """What git tracks below a directory or does not ignore, with submodules; None where git says nothing about it."""
     # The user asked for this directory, whoever owns it; nothing in it is run.
     ours = ("-c", "safe.directory=*", "-c", "core.fsmonitor=false")
-    tracked = _git(*ours, "ls-files", "-z", "--cached", cwd=root)
+    tracked = run_git(*ours, "ls-files", "-z", "--cached", cwd=root)
     # A repository around it that ignores it (a scratch directory) says nothing about its files.
-    if tracked.returncode != 0 or _git(*ours, "check-ignore", "--quiet", str(root), cwd=root).returncode == 0:
+    if tracked.returncode != 0 or run_git(*ours, "check-ignore", "--quiet", str(root), cwd=root).returncode == 0:
         return None
-    others = _git(*ours, "ls-files", "-z", "--others", "--exclude-standard", cwd=root)
+    others = run_git(*ours, "ls-files", "-z", "--others", "--exclude-standard", cwd=root)
     names = set(tracked.stdout.split("\0")) | {name for name in others.stdout.split("\0") if not _junk(name)}
     found: list[str] = []
     for name in names - {""}:

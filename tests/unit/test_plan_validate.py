@@ -135,6 +135,11 @@ CASES: list[tuple[dict[str, Any], str]] = [
     ({"health": {"status": [99]}}, "site blog: health.status[0]: 99 is too small; at least 100"),
     ({"client_max_body_size": "25 MB"}, "site blog: client_max_body_size: '25 MB' is not a size like '25m'"),
     ({"dependencies": {"add": ["rm -rf"]}}, "site blog: dependencies.add[0]: 'rm -rf' is not a requirement like 'name>=1.2'"),
+    ({"checkout": {"path": "x"}}, "site blog: checkout.path: is the working copy of a repo, and this site has none; remove the line"),
+    ({"checkout": {"test": ["x"]}}, "site blog: checkout.test: unknown key; did you mean 'tests'?"),
+    ({"checkout": {"tests": "make test"}}, "site blog: checkout.tests: must be a list, not the text 'make test'; write [make test]"),
+    ({"checkout": {"remote": "--x"}}, "site blog: checkout.remote: '--x' is not a name of a remote like 'origin'"),
+    ({"checkout": {"tests": ["x"]}, "path": None, "package": "x==1", "settings": "x", "wsgi": "x"}, "site blog: checkout.tests: belong to a repo or a path; a package has none, remove them"),
     # environment and files
     ({"env": []}, "site blog: env: must be a mapping, not the list"),
     ({"env": {"A": ["x"]}}, "site blog: env.A: must be text, a number, true or false, not the list"),

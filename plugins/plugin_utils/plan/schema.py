@@ -16,6 +16,7 @@ _DOTTED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 _SIZE = re.compile(r"[1-9][0-9]*[kmg]?", re.IGNORECASE)
 _PYTHON = re.compile(r"3\.[0-9]{1,2}")
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
+_REMOTE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]*")
 _REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9,._ -]+\])?\s*([=<>!~].*)?")
 
 # Accounts that a Debian server or one of the roles has: a site of that name would share them.
@@ -218,6 +219,17 @@ SITE: dict[str, Option] = {
     "package": Option("str", "A Python package that is the whole project, like 'name==1.2'.", check=_matches(_REQUIREMENT, "a requirement like 'name==1.2'")),
     "version": Option("str", "Branch, tag or commit of `repo`; without it the repository's default branch.", check=line),
     "fetch": Option("str", "Who runs git: the controller (and pushes the code over SSH) or the host itself.", "controller", ("controller", "host")),
+    "checkout": Option(
+        "dict",
+        "Your working copy of the code on the controller: what is tested, committed and pushed before a deployment.",
+        {},
+        keys={
+            "path": Option("str", "Its directory; `repo` itself where that is a working copy on the controller.", check=line),
+            "tests": Option("list", "Command lines that a shell runs in it; where one fails, nothing is pushed or deployed.", [], items=_TEXT),
+            "push": Option("bool", "Whether commits that the remote lacks are pushed.", True, nullable=False),
+            "remote": Option("str", "The remote to push to.", "origin", check=_matches(_REMOTE, "a name of a remote like 'origin'"), nullable=False),
+        },
+    ),
     "project_dir": Option("str", "Directory of manage.py in the checkout. Detected.", check=relative),
     "settings": Option("str", "Settings module. Detected.", check=_matches(_DOTTED, "a module name like 'config.settings'")),
     "wsgi": Option(

@@ -131,7 +131,12 @@ def _present(site: dict[str, Any], label: str, errors: list[Error]) -> None:
         errors.append(Error(label, "repo", "is missing; say where the code is with one of repo, path and package"))
     if site["version"] and given and not site["repo"]:
         errors.append(Error(label, "version", "belongs to a repo; a package's version is written 'name==1.2'"))
+    if site["checkout"]["path"] and given and not site["repo"]:
+        text = "is the working copy of a repo, and this site has none; remove the line"
+        errors.append(Error(label, "checkout.path", text))
     if site["package"]:
+        if site["checkout"]["tests"]:
+            errors.append(Error(label, "checkout.tests", "belong to a repo or a path; a package has none, remove them"))
         served = "asgi" if site["interface"] == "asgi" or (site["asgi"] and not site["wsgi"]) else "wsgi"
         for key in ("settings", served):
             if not site[key]:
