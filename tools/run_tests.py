@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Run checks and scenarios side by side; one line for each, a log for each, the sum at the end.
 
-    run_tests.py [name ...]     lint unit sanity controllers matrix demo interrupted switching processes, and
-                          the scenarios in molecule/ (default: all)
+    run_tests.py [name ...]     lint unit sanity controllers matrix demo interrupted switching processes day2,
+                          and the scenarios in molecule/ (default: all)
 
 Environment: JOBS (2) at a time, TEST_MINUTES (85) for all of them together.
 Ends with a line `N passed, N failed`: pytest's tests, and one for each check or scenario as a whole.
@@ -34,6 +34,7 @@ CHECKS = {
     "interrupted": ["pytest", "tests/interrupted"],
     "switching": ["pytest", "tests/switching"],
     "processes": ["pytest", "tests/processes"],
+    "day2": ["pytest", "tests/day2"],
 }
 # pytest runs in these; one that ran no test has not passed.
 WITHOUT_PYTEST = {"lint", "sanity"}

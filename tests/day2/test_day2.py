@@ -95,7 +95,9 @@ def test_status_of_a_server_where_all_is_well(day: Day) -> None:
     for words in ("22 sshd", "80 nginx", "443 nginx", "local 5432 "):
         assert words in ports
     assert "postgres" in ports  # the program, or where that is not to be seen its account
-    for secret in day.server.run("sed -n 's/^[A-Z_]*=\"\\(.*\\)\"$/\\1/p' /etc/webstack/blog/env | awk 'length > 30'").split():
+    for secret in day.server.run(
+        "sed -n 's/^[A-Z_]*=\"\\(.*\\)\"$/\\1/p' /etc/webstack/blog/env | awk 'length > 30'"
+    ).split():
         assert secret not in "\n".join(lines)
 
 
