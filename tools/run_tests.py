@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Run checks and scenarios side by side; one line for each, a log for each, the sum at the end.
 
-    run_tests.py [name ...]     lint unit sanity controllers matrix demo interrupted switching processes deploy, and
-                          the scenarios in molecule/ (default: all)
+    run_tests.py [name ...]     lint unit sanity controllers matrix demo interrupted switching processes deploy day2,
+                          and the scenarios in molecule/ (default: all)
 
 Environment: JOBS (2) at a time, TEST_MINUTES (85) for all of them together.
 Ends with a line `N passed, N failed`: pytest's tests, and one for each check or scenario as a whole.
@@ -35,6 +35,7 @@ CHECKS = {
     "switching": ["pytest", "tests/switching"],
     "processes": ["pytest", "tests/processes"],
     "deploy": ["pytest", "tests/deploy"],
+    "day2": ["pytest", "tests/day2"],
 }
 # pytest runs in these; one that ran no test has not passed.
 WITHOUT_PYTEST = {"lint", "sanity"}

@@ -1,0 +1,184 @@
+# Copyright: webstack.django maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Take one site off this host, with nothing known of its project or of the other sites, which go on serving.
+
+Visitors first (the virtual host), then the processes and releases, then the caches, and the data where that was asked
+for. What is there decides what is done: a run that was cut is completed by the next one.
+"""
+
+from __future__ import annotations
+
+import glob
+import grp
+import json
+import os
+import pwd
+import re
+
+from ansible_collections.webstack.django.plugins.module_utils import site_parts, supervisord
+from ansible_collections.webstack.django.plugins.module_utils.release import accounts, files
+from ansible_collections.webstack.django.plugins.module_utils.release.site import Site
+from ansible_collections.webstack.django.plugins.module_utils.services import Manager, Runner
+
+_WILDCARDS = "/etc/apache2/sites-available/webstack_wildcards.conf"
+_VHOST = re.compile(r"^<VirtualHost [^>]*>\n.*?^</VirtualHost>\n", re.MULTILINE | re.DOTALL)
+_NAMES = re.compile(r"^\s*Server(?:Name|Alias) (\S+)", re.MULTILINE)
+_WEB_FILES = (
+    "/etc/nginx/webstack.d/{}.conf",
+    "/etc/apache2/sites-enabled/webstack-{}.conf",
+    "/etc/apache2/sites-available/webstack-{}.conf",
+    "/etc/webstack/maintenance/{}.html",
+)
+_WEB_READS = {"nginx.service": "/etc/nginx", "apache2.service": "/etc/apache2"}
+_SETTINGS = ("gunicorn.conf.py", "uwsgi.ini")
+
+
+class RemovalError(Exception):
+    """Something could not be removed; the message is for the user."""
+
+
+def without_domains(text: str, domains: list[str]) -> str:
+    """Apache's virtual hosts of wildcards without those that have a name of a site."""
+    return _VHOST.sub(lambda found: "" if set(domains) & set(_NAMES.findall(found.group(0))) else found.group(0), text)
+
+
+def own(paths: list[str], site: str, others: list[str]) -> list[str]:
+    """Of files that begin with the name of a site those that are not of another one (``blog`` and ``blog-api``)."""
+    longer = tuple(one + "-" for one in others if one.startswith(site + "-"))
+    return [path for path in paths if not os.path.basename(path).startswith(longer or ("\0",))]
+
+
+class Removal:
+    """One site that goes away. ``actions`` collects what was done, or in check mode would be."""
+
+    def __init__(self, name: str, run: Runner, check_mode: bool, purge: bool = False) -> None:
+        self.site = Site({"name": name, "state": "absent", "purge": purge})
+        self.name = name
+        self.run = run
+        self.check_mode = check_mode
+        self.purge = purge
+        self.manager = Manager(run)
+        self.actions: list[str] = []
+
+    def _must(self, *argv: str) -> str:
+        code, output, error = self.run(list(argv))
+        if code != 0:
+            words = (error or output).strip() or "status %d" % code
+            raise RemovalError("site %s: `%s`: %s" % (self.name, " ".join(argv), words))
+        return output
+
+    def _remove(self, paths: list[str]) -> bool:
+        """Remove what is there of some paths."""
+        there = [path for path in paths if os.path.lexists(path)]
+        for path in there:
+            self.actions.append("remove " + path)
+            if not self.check_mode:
+                files.remove(path)
+        return bool(there)
+
+    def _stop(self, units: list[str]) -> None:
+        declared = [{"name": name, "state": "stopped", "enabled": False} for name in units]
+        self.actions += self.manager.converge(declared, self.check_mode) if declared else []
+
+    def _forget(self, removed: bool) -> None:
+        if removed and not self.check_mode:
+            self._must("systemctl", "daemon-reload")
+
+    # Visitors ------------------------------------------------------------------------------------
+
+    def web(self, domains: list[str]) -> None:
+        """The virtual host, and the static files that a web server on another machine has."""
+        self._remove([path.format(self.name) for path in _WEB_FILES])
+        before = files.read_text(_WILDCARDS) or ""
+        after = without_domains(before, domains)
+        if after != before:
+            self.actions.append("write " + _WILDCARDS)
+            if not self.check_mode:
+                files.write(_WILDCARDS, after, 0o644)
+        for unit, directory in _WEB_READS.items():
+            ours = os.path.exists("/etc/systemd/system/%s.d/webstack.conf" % unit)
+            if not ours or self.run(["systemctl", "is-active", "--quiet", "--", unit])[0] != 0:
+                continue
+            self.actions += self.manager.converge([{"name": unit, "reload_on": [directory]}], self.check_mode)
+
+    # The application -----------------------------------------------------------------------------
+
+    def app(self) -> None:
+        """The processes, the releases and their configuration."""
+        found = site_parts.processes(self.name)
+        names = [one.name for one in found if one.manager == "systemd"]
+        paths = [
+            "/%s/%s.%s" % (site_parts.UNITS, name, kind) for name in names for kind in ("timer", "socket", "service")
+        ]
+        paths = [path for path in paths if os.path.exists(path)]
+        # A socket before its service: a request must not start again what is being stopped.
+        order = sorted(map(os.path.basename, paths), key=lambda one: one.endswith(".service"))
+        self._stop(order)
+        # The service last: by it the others are known to be the site's.
+        removed = [self._remove([path + ".d", path]) for path in paths]
+        self._forget(any(removed))
+        if any(removed) and not self.check_mode:
+            self.run(["systemctl", "reset-failed", "--", *order])  # those that had failed are still listed
+        self._programs([one.name for one in found if one.manager != "systemd"])
+        settings = [os.path.join(self.site.settings_directory, one) for one in _SETTINGS]
+        self._remove([*settings, "/etc/tmpfiles.d/webstack-uwsgi-%s.conf" % self.name])
+        self.actions += [words.partition(": ")[2] for words in accounts.remove(self.site, self.check_mode)]
+        self._remove(["/run/webstack/" + self.name])
+
+    def _programs(self, names: list[str]) -> None:
+        """Programs of supervisord, and what cron starts; their launchers go last, by which they are known."""
+        for name in names:
+            self._remove(
+                ["/%s/webstack-%s.conf" % (site_parts.PROGRAMS, name), "/%s/webstack-%s" % (site_parts.CRON, name)]
+            )
+        if self.run(["systemctl", "is-active", "--quiet", "--", supervisord.SERVICE])[0] == 0 and os.path.exists(
+            supervisord.COMMAND
+        ):
+            gone = json.loads(self._must(supervisord.COMMAND, "diff"))["removed"]
+            for name in [one for one in gone if one.startswith(self.name + "-")]:
+                self.actions.append("stop program " + name)
+                if not self.check_mode:
+                    self._must(supervisord.COMMAND, "update", name)
+        self._remove(["/%s/%s" % (site_parts.LAUNCHERS, name) for name in names])
+
+    # Caches, and what is left --------------------------------------------------------------------
+
+    def stores(self) -> None:
+        """Caches and brokers."""
+        found = site_parts.stores(self.name)
+        self._stop([one.unit for one in found])
+        removed = [self._remove(list(one.paths)) for one in found]
+        self._forget(any(removed))
+
+    def data(self, others: list[str]) -> None:
+        """Everything of a site that is purged, but for its database: logs, backups, certificate, account."""
+        logs = glob.glob("/var/log/webstack/%s-*" % glob.escape(self.name))
+        logs += glob.glob("/var/log/supervisor/%s-*.log*" % glob.escape(self.name))
+        instances = ["%s-%s" % (self.name, purpose) for purpose in site_parts.PURPOSES]
+        self._remove(
+            [
+                *sorted(own(logs, self.name, others)),
+                "/var/backups/webstack/" + self.name,
+                "/etc/webstack/tls/" + self.name,
+                *("/var/lib/%s/%s" % (server, one) for server in ("redis", "valkey") for one in instances),
+                self.site.root,
+            ]
+        )
+        self._account()
+
+    def _account(self) -> None:
+        try:
+            pwd.getpwnam(self.site.user)
+        except KeyError:
+            pass
+        else:
+            self.actions.append("userdel " + self.site.user)
+            if not self.check_mode:
+                self._must("userdel", self.site.user)
+        try:
+            grp.getgrnam(self.site.group)
+        except KeyError:
+            return
+        if not self.check_mode:  # in check mode userdel would take it along
+            self.actions.append("groupdel " + self.site.group)
+            self._must("groupdel", self.site.group)
