@@ -182,7 +182,7 @@ def health(site: dict[str, Any], up: bool, timeout: float = HEALTH_SECONDS, root
         return {**result, "error": "no socket is configured"}
     began = time.monotonic()
     try:
-        status = ask({**site, **place}, timeout)
+        status, _proved = ask({**site, **place}, timeout)
     except (OSError, http.client.HTTPException) as error:
         return {**result, "error": str(error) or type(error).__name__}
     milliseconds = int((time.monotonic() - began) * 1000)
