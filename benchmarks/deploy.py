@@ -94,7 +94,7 @@ def measure(choices: dict[str, str], deploys: int) -> str:
         server = Server("bench-deploy", "debian13", "bench-deploy", Path(directory))
         server.up()
         try:
-            site = Site(server, Path(project(Path(directory) / "projects", "plain")), **choices)
+            site = Site([server], Path(project(Path(directory) / "projects", "plain")), **choices)
             timed(lambda: site.play("site"))
             with site.load():
                 time.sleep(15)

@@ -31,8 +31,12 @@ GIT = ["git", "-c", "user.name=t", "-c", "user.email=t@example.com"]
 class Site:
     """The server, the project's repository, and what the visitors saw."""
 
-    def __init__(self, server: Server, code: Path, **choices: Any) -> None:
-        self.server, self.code = server, code
+    def __init__(
+        self, servers: list[Server], code: Path, groups: dict[str, list[str]] | None = None, **choices: Any
+    ) -> None:
+        self.servers, self.code, self.groups = servers, code, groups or {}
+        self.server = servers[0]  # the web server
+        self.application = servers[-1]
         self.given: dict[str, Any] = {
             "name": "plain",
             "domains": [HOST],
@@ -53,13 +57,12 @@ class Site:
         """The same, to be started."""
         inventory = self.server.directory / "hosts.yml"
         hosts = {
-            self.server.name: {
-                **bed.ansible_variables(self.server.facts),
-                "private_address": self.server.facts["address"],
-            }
+            one.name: {**bed.ansible_variables(one.facts), "private_address": one.facts["address"]}
+            for one in self.servers
         }
         everything = {"django_sites": [self.given], **VARIABLES}
-        inventory.write_text(yaml.safe_dump({"all": {"hosts": hosts, "vars": everything}}))
+        children = {group: {"hosts": {name: {} for name in names}} for group, names in self.groups.items()}
+        inventory.write_text(yaml.safe_dump({"all": {"hosts": hosts, "vars": everything, "children": children}}))
         extra = [f"-e{json.dumps(variables)}"] if variables else []
         return ["ansible-playbook", f"playbooks/{playbook}.yml", "-i", str(inventory), *extra, *words], ROOT
 
@@ -98,9 +101,9 @@ class Site:
         print(json.dumps(self.seen))
 
     def serving(self) -> str:
-        return self.server.run("readlink /srv/plain/current").strip().removeprefix("releases/")
+        return self.application.run("readlink /srv/plain/current").strip().removeprefix("releases/")
 
     def log(self) -> list[dict[str, Any]]:
         """The site's log of deployments."""
-        text = self.server.run("cat /var/log/webstack/plain-deploys.jsonl")
+        text = self.application.run("cat /var/log/webstack/plain-deploys.jsonl")
         return [json.loads(line) for line in text.splitlines()]

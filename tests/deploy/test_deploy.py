@@ -19,7 +19,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     server = Server("deploy", "debian13", "deploy", directory)
     server.up()
     try:
-        found = Site(server, Path(project(directory / "projects", "plain")))
+        found = Site([server], Path(project(directory / "projects", "plain")))
         run = found.play("site")
         assert run.rc == 0, run.end
         yield found
