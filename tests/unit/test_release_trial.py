@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from ansible_collections.webstack.django.plugins.module_utils.release import (
     rollback,
     serve,
     trial,
+    venv,
 )
 from ansible_collections.webstack.django.plugins.module_utils.release.site import (
     ReleaseError,
@@ -227,3 +229,43 @@ def test_processes_that_differ(tmp_path: Path) -> None:
     assert here == {"blog-web", "shop-web", "shop-night"}
     assert deployable.differing(here, ["blog-web", "blog-worker", "shop-web"], ["blog"]) == ["blog-worker"]
     assert deployable.differing(here, ["blog-web", "shop-web"], ["shop"]) == ["shop-night"]
+
+
+# The environment of an earlier release -----------------------------------------------------------
+
+
+def test_the_same_dependencies_are_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    user = type("Account", (), {"pw_uid": os.getuid(), "pw_gid": os.getgid()})
+    monkeypatch.setattr(venv, "account", lambda _site: user)
+    monkeypatch.setattr(os, "fchown", lambda *_: None)
+    old, new = (Site({"name": "blog", "root": str(tmp_path), "release_id": name}) for name in ("old", "new"))
+    library = Path(old.venv) / "lib/python3.13/site-packages"
+    (library / "django").mkdir(parents=True)
+    (library / "django/a.py").write_text("a = 1\n")
+    (Path(old.venv) / "bin").mkdir()
+    (Path(old.venv) / "bin/gunicorn").write_text(f"#!{old.venv}/bin/python\nrun\n")
+    (Path(old.venv) / "bin/gunicorn").chmod(0o750)
+    (Path(old.venv) / "bin/python").symlink_to("/usr/bin/python3")
+    (Path(old.venv) / "lib64").symlink_to("lib")
+    for one in (old, new):
+        Path(one.code).mkdir(parents=True)
+        (Path(one.code) / "requirements.txt").write_text("-r base.txt\n")
+        (Path(one.code) / "base.txt").write_text("django\n")
+    name = venv.key(old, "/usr/bin/python3", "3.13.5")
+    assert venv.whole(old)
+    (Path(old.release) / "release.json").write_text(json.dumps({"id": "old", "environment": name}))
+    assert venv.key(new, "/usr/bin/python3", "3.13.5") == name
+    assert venv.key(new, "/usr/bin/python3", "3.13.6") != name
+    (Path(new.code) / "base.txt").write_text("django\nsix\n")
+    assert venv.key(new, "/usr/bin/python3", "3.13.5") != name
+    assert venv.take_over(new, "another") is None
+    Path(new.venv).mkdir()
+    assert venv.take_over(new, name) == "old"
+    taken = Path(new.venv)
+    assert (taken / "lib64/python3.13/site-packages/django/a.py").samefile(library / "django/a.py")
+    assert (taken / "bin/gunicorn").read_text() == f"#!{new.venv}/bin/python\nrun\n"
+    assert (taken / "bin/gunicorn").stat().st_mode & 0o777 == 0o750
+    assert os.readlink(taken / "bin/python") == "/usr/bin/python3"
+    assert (Path(old.venv) / "bin/gunicorn").read_text() == f"#!{old.venv}/bin/python\nrun\n"
+    (library / "blog.pth").write_text(old.code + "\n")  # the project is installed from its code
+    assert not venv.whole(old)

@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from typing import Any
 
-from ansible_collections.webstack.django.plugins.module_utils.release import configure, files, packages
+from ansible_collections.webstack.django.plugins.module_utils.release import configure, files, packages, venv
 from ansible_collections.webstack.django.plugins.module_utils.release.commands import (
     account,
     base_environment,
@@ -41,18 +42,28 @@ def _build(site: Site, overlay: dict[str, str], began: float) -> list[str]:
     os.chown(site.venv, account(site).pw_uid, gid)
     # Build commands may need the files, links and directories that the settings need.
     configure.apply(site, overlay, check_mode=False)
-    with packages.present(site) as notes:
+    name = venv.key(site, interpreter, version)
+    taken = venv.take_over(site, name)
+    if taken:
+        builder.notes.append("the same dependencies as those of release %s" % taken)
+    commands = [*site["commands"]["before_build"], *site["build"]]
+    nothing: list[str] = []
+    needed = bool(commands) or not taken
+    around: Any = packages.present(site) if needed else contextlib.nullcontext(nothing)
+    with around as notes:
         _commands(site, site["commands"]["before_build"])
-        builder.install(interpreter)
+        if not taken:
+            builder.install(interpreter)
+            run(site, [site.python, "-m", "compileall", "-q", "-j", "0", site.venv], site.venv, {})
         _commands(site, site["build"])
     project = Project(site)
     for item in site["commands"]["after_build"]:
         project.line("after_build", item)
     run(site, [site.python, "-m", "compileall", "-q", "-j", "0", site.code], site.code, {})
-    run(site, [site.python, "-m", "compileall", "-q", "-j", "0", site.venv], site.venv, {})
     configure.seal(site)
     files.seal(site.venv, gid)
-    configure.store_release(site, python=version, built=int(time.time()))
+    environment = name if venv.whole(site) else None
+    configure.store_release(site, python=version, built=int(time.time()), environment=environment)
     words = "%s: built release %s with Python %s and %s in %d s" % (
         site.name,
         site.release_id,
