@@ -19,7 +19,7 @@ from ansible_collections.webstack.django.plugins.plugin_utils.source import cach
 
 _OVERLAY = Path(__file__).resolve().parents[2] / "roles/django_app/files/overlay"
 _STATIC = ["static_missing", "static_pack", "static_receive"]
-_STEPS = ["accounts", "probe", "fetch", "build", "prepare", "activate", "unlock", *_STATIC]
+_STEPS = ["accounts", "probe", "fetch", "prepare", "activate", "unlock", *_STATIC]
 # What a web server needs to know of a site; no secret is among it.
 _PUBLIC = ("name", "state", "purge", "root", "release_id", "static", "keep_releases")
 _MIGRATION = re.compile(r"(^|/)migrations/\d\w*\.py$")
@@ -89,13 +89,7 @@ class ActionModule(ActionBase):
             payload["migrations"] = _migrations(args["sites"], probe["todo"])
             return self._module("fetch", payload, task_vars)
         payload["archives"] = self._send(args["sites"], probe["todo"])
-        fetched = self._module("fetch", payload, task_vars)
-        if fetched.get("failed"):
-            return fetched
-        built = self._module("build", payload, task_vars)
-        for key in ("actions", "warnings"):
-            built[key] = [*(fetched.get(key) or []), *(built.get(key) or [])]
-        return built
+        return self._module("fetch", payload, task_vars)
 
     def _module(self, step: str, payload: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
         result = self._once(step, payload, task_vars)

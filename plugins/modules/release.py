@@ -23,7 +23,7 @@ options:
     description:
       - V(accounts) makes the system users of the sites, and takes absent sites away.
       - V(probe) only says what there is to do.
-      - V(fetch) brings the code, makes the virtual environment and runs the build commands. V(build) is its second half.
+      - V(fetch) brings the code, makes the virtual environment and runs the build commands.
       - V(prepare) checks the project, collects its static files and migrates its database.
       - V(activate) tries the release, publishes the static files, switches, restarts, goes back where the site does not
         answer, and removes old releases.
@@ -31,7 +31,7 @@ options:
       - V(static_missing) and V(static_receive) run on a web server that is another machine, V(static_pack) on the
         server of the application in between. They bring the static files of a release to the web server.
     type: str
-    choices: [accounts, probe, fetch, build, prepare, activate, unlock, static_missing, static_pack, static_receive]
+    choices: [accounts, probe, fetch, prepare, activate, unlock, static_missing, static_pack, static_receive]
     required: true
   only:
     description: For V(static_pack) and V(static_receive), the names of the sites that the other side lacks.

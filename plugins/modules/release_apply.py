@@ -14,7 +14,7 @@ options:
     description: What to do.
     type: str
     required: true
-    choices: [accounts, probe, fetch, build, prepare, activate, unlock, static_missing, static_pack, static_receive]
+    choices: [accounts, probe, fetch, prepare, activate, unlock, static_missing, static_pack, static_receive]
   payload:
     description: The sites with all their secrets, in one value that is never shown; JSON, compressed, in base64.
     type: str
@@ -87,7 +87,7 @@ from ansible_collections.webstack.django.plugins.module_utils.release.site impor
 
 _AGAIN = "repair what the message names, and run this again; it goes on where it ended"
 _SPACE = "the disk is full: free some space (`df -h`) and run this again"
-STEPS = ["accounts", "probe", "fetch", "build", "prepare", "activate", "unlock"]
+STEPS = ["accounts", "probe", "fetch", "prepare", "activate", "unlock"]
 STEPS += ["static_missing", "static_pack", "static_receive"]
 
 
@@ -193,17 +193,7 @@ class Steps:
                 outcome.actions += ["%s: would migrate %s" % (site.name, one) for one in new]
             return
         outcome.actions += fetch.fetch(site, self.archives.get(site.name))
-
-    def _build(self, site: Site, outcome: Outcome) -> None:
-        if not site.present or fetch.complete(site):
-            return
-        if self.check_mode:
-            outcome.actions.append("%s: would build release %s" % (site.name, site.release_id))
-            return
-        if not os.path.isdir(site.code):
-            raise site.error(
-                "build", "the code of release %s is not there" % site.release_id, "run the step fetch first"
-            )
+        lock.take(site, self.who, "build")
         outcome.actions += build.build(site, self.sources)
 
     def _prepare(self, site: Site, outcome: Outcome) -> None:
@@ -211,7 +201,7 @@ class Steps:
             return
         if not fetch.complete(site):
             if not self.check_mode:
-                raise site.error("prepare", "release %s is not built" % site.release_id, "run the step build first")
+                raise site.error("prepare", "release %s is not built" % site.release_id, "run the step fetch first")
             outcome.actions.append("%s: would prepare release %s" % (site.name, site.release_id))
             return
         actions, warnings = prepare.prepare(site, self.sources, self.check_mode, self.skip, self.half)
@@ -223,7 +213,7 @@ class Steps:
             return
         if not fetch.complete(site):
             if not self.check_mode:
-                raise site.error("activate", "release %s is not built" % site.release_id, "run the step build first")
+                raise site.error("activate", "release %s is not built" % site.release_id, "run the step fetch first")
             outcome.actions.append("%s: would switch to release %s" % (site.name, site.release_id))
             return
         activation = activate.Activation(site, self.sources, self.check_mode)

@@ -62,7 +62,7 @@ def prepare(
             actions += _migrate(site, project, check_mode, again=False)
         return actions, []
     gid = account(site).pw_gid
-    settings = project.settings()
+    settings = project.settings(migrations=bool(site["migrate"]) and "migrate" not in skip)
     warnings: list[str] = []
     # Taken back first: a run that dies before the end leaves files that the site can write to.
     files.update_state(site.release, gid, prepared=None)

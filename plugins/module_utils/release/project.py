@@ -42,19 +42,24 @@ answer = {
 }
 """
 _MIGRATIONS = """
-import json
 from django.db import connections
 from django.db.migrations.executor import MigrationExecutor
-answer = {"pending": None, "known": []}
+answer.update(pending=None, known=[])
 connection = connections["default"]
 if connection.settings_dict["ENGINE"] != "django.db.backends.dummy":
     executor = MigrationExecutor(connection)
     plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
-    answer = {
-        "pending": ["%s.%s" % (one.app_label, one.name) for one, _backwards in plan],
-        "known": sorted("%s.%s" % key for key in executor.loader.disk_migrations),
-    }
+    answer.update(
+        pending=["%s.%s" % (one.app_label, one.name) for one, _backwards in plan],
+        known=sorted("%s.%s" % key for key in executor.loader.disk_migrations),
+    )
 """
+# In one process with the settings where that goes well; the question by itself says what is wrong.
+_TRIED = (
+    "\ntry:\n"
+    + "".join("    %s\n" % line for line in _MIGRATIONS.strip().splitlines())
+    + "except Exception:\n    answer.pop('pending', None)\n"
+)
 _PRINT = "\nprint('\\n" + _MARK + "' + json.dumps(answer), flush=True)\n"
 
 
@@ -77,6 +82,7 @@ class Project:
         self.site = site
         self.environment = environment(site)
         self._commands: list[str] = []
+        self._migrations: dict[str, Any] | None = None  # the answer that came with the settings
         self.known: list[str] = []  # the migrations of this release, after `pending`
 
     def manage(self, *words: str, extra: dict[str, str] | None = None) -> Result:
@@ -124,21 +130,23 @@ class Project:
             raise failed(self.site, step, ["manage.py", "shell", "-c", "..."], done, advice)
         return answer
 
-    def settings(self) -> dict[str, Any]:
-        """What the settings come to; also the proof that they can be imported."""
+    def settings(self, migrations: bool = False) -> dict[str, Any]:
+        """What the settings come to; also the proof that they can be imported. Asks for the migrations as well."""
         found = self._ask(
-            _SETTINGS,
+            _SETTINGS + (_TRIED if migrations else ""),
             "settings",
             "the settings cannot be imported as the site's user: a variable may be missing in `env`, a file in `files`, a "
             "directory in `directories`, or a package in `dependencies`",
         )
         self._commands = found["commands"]
+        self._migrations = found if "pending" in found else None
         return found
 
     def pending(self) -> list[str] | None:
         """Migrations that the database lacks; None where the project has no database."""
-        found = self._ask(
-            _MIGRATIONS,
+        found, self._migrations = self._migrations, None
+        found = found or self._ask(
+            "import json\nanswer = {}\n" + _MIGRATIONS,
             "migrate",
             "check that the database answers: `webstack-manage %s dbshell`, and `database` of the site"
             % self.site.name,
