@@ -133,9 +133,9 @@ class Steps:
             try:
                 with locked(site):
                     self._attempt(step, method, site, outcome)
-            except ReleaseError as error:
+            except Exception as error:
                 if held:
-                    lock.audit(site, held, "failed", str(error))
+                    lock.audit(site, lock.current(site) or held, "failed", str(error))
                     lock.free(site, self.who)
                 raise
             if step == "activate" and held:

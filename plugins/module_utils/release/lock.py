@@ -40,6 +40,11 @@ def path(site: Site) -> str:
     return os.path.join(DIRECTORY, "webstack-deploy-%s.json" % site.name)
 
 
+def current(site: Site) -> dict[str, Any]:
+    """What the lock of a site says now; empty where nobody has it."""
+    return files.load(DIRECTORY, os.path.basename(path(site)))
+
+
 @contextlib.contextmanager
 def _alone(site: Site) -> Iterator[None]:
     fd = os.open(path(site) + ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -79,7 +84,7 @@ def take(site: Site, run: dict[str, Any], step: str) -> dict[str, Any]:
     """
     with _alone(site):
         now = time.time()
-        known = files.load(DIRECTORY, os.path.basename(path(site)))
+        known = current(site)
         if known and known.get("id") != run["id"]:
             quiet = now - float(known.get("touched") or 0)
             if run.get("over") not in ("*", known.get("id")) and (quiet < LOST or _at_work(site)):
@@ -104,7 +109,7 @@ def _words(site: Site, known: dict[str, Any], now: float) -> str:
 def free(site: Site, run: dict[str, Any]) -> None:
     """Give the site back, if this run has it."""
     with _alone(site):
-        if files.load(DIRECTORY, os.path.basename(path(site))).get("id") == run["id"]:
+        if current(site).get("id") == run["id"]:
             files.remove(path(site))
 
 
