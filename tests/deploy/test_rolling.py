@@ -48,8 +48,18 @@ def test_a_release_comes_to_one_server_after_the_other(site: Site) -> None:
     assert set(site.seen["releases"]) == {before, after}
     switched = re.findall(r"(?:changed|ok): \[(app\d)\]", run.output.partition("Switch, one server")[2])
     assert list(dict.fromkeys(switched)) == APPS
-    assert "down;" not in site.server.run("cat /etc/nginx/webstack.d/plain.conf")
     run = site.play("site")  # as the roles would have it
+    assert (run.rc, run.changed) == (0, 0), run.end
+
+
+def test_servers_are_drained_where_that_is_wanted(site: Site) -> None:
+    site.say("drained")
+    run = site.play("deploy", site="plain", drain=True)
+    assert run.rc == 0, run.end
+    assert len(re.findall(r"changed: \[app\d -> front", run.output)) == 6, run.end
+    assert len(set(serving(site))) == 1
+    assert " down;" not in site.server.run("cat /etc/nginx/webstack.d/plain.conf")
+    run = site.play("site")
     assert (run.rc, run.changed) == (0, 0), run.end
 
 

@@ -77,7 +77,7 @@ OF_DAY_PLAYBOOKS = {"process", "lines", "since", "command", "all", "format", "pu
 
 def test_options_that_the_guides_name_are_there() -> None:
     known = {name for role in ROLES for name in options(role)} | {"postgresql_roles", "django_sites"}
-    known |= {"site", "version", "commit_message", "serial", "release", "state"}  # of playbooks
+    known |= {"site", "version", "commit_message", "serial", "drain", "release", "state"}  # of playbooks
     for path in GUIDES:
         if path.name in ("architecture.md", "sites.md"):
             continue
