@@ -31,8 +31,8 @@ POINTS = [
     ("Install the base packages", 3.0),
     ("Install PostgreSQL", 6.0),
     ("Write the configuration; one that the server would not start with is refused", 0.5),
-    ("Build the releases", 2.0),
-    ("Switch to the releases and see that they answer", 0.3),
+    ("Fetch and build the releases", 2.0),
+    ("Try the releases, switch to them, and see that they answer", 1.5),
 ]
 FRESH = bool(os.environ.get("INTERRUPT_FRESH"))
 NAMES = ["interrupted-not", *(f"interrupted-{number}" for number in range(len(POINTS) if FRESH else 1))]
