@@ -119,27 +119,34 @@ class Removal:
         self._forget(any(removed))
         if any(removed) and not self.check_mode:
             self.run(["systemctl", "reset-failed", "--", *order])  # those that had failed are still listed
-        self._programs([one.name for one in found if one.manager != "systemd"])
+        self._programs([one for one in found if one.manager != "systemd"])
         settings = [os.path.join(self.site.settings_directory, one) for one in _SETTINGS]
         self._remove([*settings, "/etc/tmpfiles.d/webstack-uwsgi-%s.conf" % self.name])
         self.actions += [words.partition(": ")[2] for words in accounts.remove(self.site, self.check_mode)]
         self._remove(["/run/webstack/" + self.name])
 
-    def _programs(self, names: list[str]) -> None:
+    def _programs(self, found: list[site_parts.Process]) -> None:
         """Programs of supervisord, and what cron starts; their launchers go last, by which they are known."""
-        for name in names:
-            self._remove(
-                ["/%s/webstack-%s.conf" % (site_parts.PROGRAMS, name), "/%s/webstack-%s" % (site_parts.CRON, name)]
-            )
-        if self.run(["systemctl", "is-active", "--quiet", "--", supervisord.SERVICE])[0] == 0 and os.path.exists(
-            supervisord.COMMAND
-        ):
-            gone = json.loads(self._must(supervisord.COMMAND, "diff"))["removed"]
-            for name in [one for one in gone if one.startswith(self.name + "-")]:
-                self.actions.append("stop program " + name)
-                if not self.check_mode:
-                    self._must(supervisord.COMMAND, "update", name)
-        self._remove(["/%s/%s" % (site_parts.LAUNCHERS, name) for name in names])
+        directories = {
+            "supervisord": "/%s/webstack-%%s.conf" % site_parts.PROGRAMS,
+            "cron": "/%s/webstack-%%s" % site_parts.CRON,
+        }
+        self._remove([directories[one.manager] % one.name for one in found])
+        for name in self._gone(found):
+            self.actions.append("stop program " + name)
+            if not self.check_mode:
+                self._must(supervisord.COMMAND, "update", name)
+        self._remove(["/%s/%s" % (site_parts.LAUNCHERS, one.name) for one in found])
+
+    def _gone(self, found: list[site_parts.Process]) -> list[str]:
+        """Programs of the site that supervisord runs and that have no file any more (or, in check mode, would have none)."""
+        if self.check_mode:
+            return [one.name for one in found if one.manager == "supervisord"]
+        active = self.run(["systemctl", "is-active", "--quiet", "--", supervisord.SERVICE])[0] == 0
+        if not active or not os.path.exists(supervisord.COMMAND):
+            return []
+        gone = json.loads(self._must(supervisord.COMMAND, "diff"))["removed"]
+        return [name for name in gone if name.startswith(self.name + "-")]
 
     # Caches, and what is left --------------------------------------------------------------------
 

@@ -8,7 +8,6 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-_TIERS = ("app", "web", "database", "cache")
 # Management commands that ask, and what they are given to ask nothing.
 _ASKING = {
     "createsuperuser": ("--noinput", "--no-input"),
@@ -78,8 +77,7 @@ def lines(site: Mapping[str, Any], variables: Mapping[str, Mapping[str, Any]], h
                 commands.append((title, _as_root(own, f"webstack-manage {name} {words}")))
             commands.append(("log, as it comes", _as_root(own, _log(site))))
         commands.append(("root shell", _root(own)))
-        served = ", ".join(tier for tier in _TIERS if tier in tiers)
-        found.append(f"{host} ({served or 'nothing'})")
+        found.append(f"{host} ({', '.join(tiers) or 'nothing'})")
         for title, command in commands:
             found += [f"  # {title}", f"  {ssh(host, own, command)}"]
         found.append("")
