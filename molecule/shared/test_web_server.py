@@ -322,7 +322,7 @@ def test_a_refused_change_is_put_back(host, switch, playbook):
         "nginx": "/etc/nginx/webstack.d/broken.conf",
         "apache": "/etc/apache2/sites-enabled/webstack-broken.conf",
     }[ROLE]
-    host.check_output(f"echo no_such_directive > {broken}")
+    host.check_output(f"echo 'no_such_directive on;' > {broken}")
     try:
         run = switch("drained", "127.0.0.1:8003")
         assert run.rc != 0
