@@ -23,7 +23,12 @@ YEAR = "max-age=31536000"
 def curl(host, path="/", *options, name="pair.example.com"):
     """Status, headers (names in lower case) and body of an answer, and the version of HTTP."""
     where = f"--resolve {name}:443:127.0.0.1 -D - -o /tmp/body -w '%{{http_version}}'"
-    done = host.check_output(f"rm -f /tmp/body; curl -sk {where} {' '.join(options)} https://{name}{path}")
+    for _time in range(9):
+        run = host.run(f"rm -f /tmp/body; curl -sk {where} {' '.join(options)} https://{name}{path}")
+        if run.rc != 92:  # Debian 12's curl fails at times where an answer comes before it has sent its body
+            break
+    assert run.rc == 0, run
+    done = run.stdout
     lines = done.replace("\r", "").splitlines()
     pairs = [line.partition(": ")[::2] for line in lines[1:] if ": " in line]
     body = host.file("/tmp/body").content_string if host.file("/tmp/body").exists else ""
@@ -309,7 +314,7 @@ def test_what_cannot_be_drained(switch):
     assert switch("active", "/run/webstack/blog/web.sock", site="blog").changed == 0
 
 
-def test_a_refused_change_is_put_back(host, switch):
+def test_a_refused_change_is_put_back(host, switch, playbook):
     """The web server's own check speaks for the whole configuration, also where somebody else broke it."""
     path = VHOST.format("pair")
     before = host.file(path).content_string
@@ -317,7 +322,7 @@ def test_a_refused_change_is_put_back(host, switch):
         "nginx": "/etc/nginx/webstack.d/broken.conf",
         "apache": "/etc/apache2/sites-enabled/webstack-broken.conf",
     }[ROLE]
-    host.check_output(f"echo no_such_directive > {broken}")
+    host.check_output(f"echo 'no_such_directive on;' > {broken}")
     try:
         run = switch("drained", "127.0.0.1:8003")
         assert run.rc != 0
@@ -326,4 +331,6 @@ def test_a_refused_change_is_put_back(host, switch):
         assert host.file(path).content_string == before
     finally:
         host.check_output(f"rm {broken}")
+        healed = playbook()
+    assert healed.rc == 0, healed.output
     assert {curl(host)[2] for _time in range(8)} == {"8003", "8004"}
