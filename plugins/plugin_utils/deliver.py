@@ -198,14 +198,14 @@ def _rejected(checkout: Checkout, state: State, words: str) -> str:
 
 def _is_deployed(checkout: Checkout, state: State) -> None:
     """See that the version is now the commit that is checked out: it was tested, and nothing else was."""
-    assert checkout.repo is not None
+    repo = str(checkout.repo)
     try:
-        found, _ref = source.resolve_commit(source.address_of(checkout.repo), checkout.version)
+        found, _ref = source.resolve_commit(source.address_of(repo), checkout.version)
     except source.SourceError as error:
         raise CheckoutError(error.key, str(error)) from error
     if not state.head.startswith(found):
         text = (
-            f"{state.wanted} of {source.without_password(checkout.repo)} is commit {found[:12]}, and {state.head[:12]} is "
+            f"{state.wanted} of {source.without_password(repo)} is commit {found[:12]}, and {state.head[:12]} is "
             f"checked out in {checkout.path}: what would be deployed is not what was tested. Somebody pushed just now "
             f"(`git pull --rebase`, and run again), or {checkout.remote} is not the repository that is deployed "
             "(set checkout.remote or `repo`)"
