@@ -161,7 +161,7 @@ def test_the_playbook_uses_every_role_and_hands_over_nothing_unknown() -> None:
     for play in load(ROOT / "playbooks/site.yml"):
         for role in play.get("roles", []):
             used[role["role"].rpartition(".")[2]] = set(role.get("vars", {}))
-        for task in [one for task in play.get("tasks", []) for one in task.get("block", [task])]:
+        for task in [one for outer in play.get("tasks", []) for one in outer.get("block", [outer])]:
             if role := task.get("ansible.builtin.import_role"):
                 name, kind = role["name"].rpartition(".")[2], role["tasks_from"]
                 assert kind == "retire" or name == "django_app"
