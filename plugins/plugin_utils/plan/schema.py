@@ -259,7 +259,7 @@ SITE: dict[str, Option] = {
     ),
     "collectstatic": Option("any", "true, false, or a management command to run instead.", True),
     "migrate": Option("bool", "Whether the database is migrated.", True, nullable=False),
-    "migrate_lock_timeout": Option("int", "Seconds that a migration waits for a lock (PostgreSQL; MariaDB with generated settings); 0: as long as it takes.", 5, low=0, high=3600, nullable=False),
+    "migrate_lock_timeout": Option("int", "Seconds that a migration waits for a lock; 0: as long as it takes.", 5, low=0, high=3600, nullable=False),
     "backup_before_migrate": Option("bool", "Whether the database is dumped to /var/backups/webstack before migrations.", False, nullable=False),
     "release_header": Option("bool", "Whether every answer names its release in the header X-Webstack-Release.", False, nullable=False),
     "order": Option("list", "Order of the two steps.", ["collectstatic", "migrate"], items=Option("str", "", choices=("collectstatic", "migrate"))),
@@ -345,7 +345,7 @@ SITE: dict[str, Option] = {
         "What visitors are told while the site is in maintenance (playbook `webstack.django.maintenance`).",
         {},
         keys={
-            "page": Option("str", "Its page, HTML in UTF-8: a file in the checkout, or an absolute path on the controller. Without it a small one of ours.", check=page),
+            "page": Option("str", "Its page, HTML in UTF-8: in the checkout, or an absolute path on the controller. Without it a small one of ours.", check=page),
             "retry_after": Option("int", "Seconds after which they are asked to come back.", 300, low=1, high=604800, nullable=False),
         },
     ),
