@@ -345,7 +345,7 @@ SITE: dict[str, Option] = {
         "What visitors are told while the site is in maintenance (playbook `webstack.django.maintenance`).",
         {},
         keys={
-            "page": Option("str", "Its page, HTML in UTF-8: in the checkout, or an absolute path on the controller. Without it a small one of ours.", check=page),
+            "page": Option("str", "Its page, HTML in UTF-8: in the checkout, or an absolute path here. A small one of ours if not given.", check=page),
             "retry_after": Option("int", "Seconds after which they are asked to come back.", 300, low=1, high=604800, nullable=False),
         },
     ),
