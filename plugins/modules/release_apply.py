@@ -91,6 +91,9 @@ STEPS = ["accounts", "probe", "fetch", "prepare", "activate", "unlock"]
 STEPS += ["static_missing", "static_pack", "static_receive"]
 
 
+_UNLOCKED = ("probe", "unlock", "static_missing", "static_receive")
+
+
 class Outcome:
     """What a step came to."""
 
@@ -126,7 +129,7 @@ class Steps:
         outcome = Outcome()
         method = getattr(self, "_" + step)
         for site in self.sites:
-            if self.check_mode or step in ("probe", "static_missing", "static_receive"):
+            if self.check_mode or step in _UNLOCKED:
                 method(site, outcome)
                 continue
             held = lock.take(site, self.who, step) if site.present else {}
@@ -152,7 +155,8 @@ class Steps:
             raise site.error(step, str(error), advice) from error
 
     def _unlock(self, site: Site, _outcome: Outcome) -> None:
-        lock.free(site, self.who)
+        if not self.check_mode:
+            lock.free(site, self.who)
 
     def _accounts(self, site: Site, outcome: Outcome) -> None:
         if site.present:
