@@ -49,7 +49,7 @@ class Process:
 
     @property
     def failed(self) -> bool:
-        """Whether the manager has given it up."""
+        """Whether it ended with an error, and the manager has given it up or tries it again later."""
         raise NotImplementedError
 
     @property
@@ -118,8 +118,8 @@ class Unit(Process):
 
     @property
     def failed(self) -> bool:
-        """Whether systemd has given it up."""
-        return self.values.get("ActiveState") == "failed"
+        """Whether systemd has given it up, or waits before it tries again: who starts it now waits no longer for that."""
+        return self.values.get("ActiveState") == "failed" or self.values.get("SubState", "").startswith("auto-restart")
 
     @property
     def up(self) -> bool:
@@ -189,8 +189,8 @@ class Program(Process):
 
     @property
     def failed(self) -> bool:
-        """Whether supervisord has given it up."""
-        return self.values.get("state") == "FATAL"
+        """Whether supervisord has given it up, or waits before it tries again."""
+        return self.values.get("state") in ("FATAL", "BACKOFF")
 
     @property
     def up(self) -> bool:
