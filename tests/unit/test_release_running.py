@@ -138,7 +138,7 @@ def test_a_stale_program(supervisord: Any, values: dict[str, Any], waited: bool,
     command = supervisord({"x": program(**values)})
     found = running.Program("x", waited, command)
     assert found.stale({}, []) == (f"x {reason}" if reason else None)
-    assert found.failed == (values.get("state") == "FATAL")
+    assert found.failed == (values.get("state") in ("FATAL", "BACKOFF"))
 
 
 def test_one_that_ends_is_not_stale_for_running_the_release_before(supervisord: Any, tmp_path: Path) -> None:
