@@ -81,8 +81,9 @@ def test_a_bad_release_ends_at_the_first_server(site: Site) -> None:
     assert site.seen["failed"] == 0, site.seen
     for one in site.servers[1:]:
         assert one.run("ls /run/webstack-deploy-plain.json 2>/dev/null || true") == ""
-    run = site.play("site")
-    assert (run.rc, run.changed) == (0, 0), run.end
+    run = site.play("site")  # tidies up what is beyond the number to keep
+    assert run.rc == 0, run.end
+    assert serving(site) == before
 
 
 def test_all_of_them_go_back(site: Site) -> None:
