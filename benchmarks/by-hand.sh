@@ -7,8 +7,12 @@ set -a
 . "/etc/webstack/$site/env"
 . ./env
 set +a
-as() { setpriv --reuid="$site" --regid="$site" --init-groups -- "$@"; }
+as() { HOME=$PWD setpriv --reuid="$site" --regid="$site" --init-groups -- "$@"; }
 as git pull --quiet
 as venv/bin/python manage.py collectstatic --noinput --verbosity=0
 as venv/bin/python manage.py migrate --noinput --verbosity=0
-systemctl restart "$site-web"
+if [ -e "/etc/systemd/system/$site-web.service" ]; then
+  systemctl restart "$site-web"
+else
+  webstack-supervisord restart "$site-web"
+fi
