@@ -111,18 +111,31 @@ def converge(
     **variables: Any,
 ) -> Run:
     """``ansible-playbook site.yml`` on all of them, in these groups."""
-    inventory = servers[0].directory / "hosts.yml"
+    return play(command("site", inventory(servers, sites, groups, **variables), *words))
+
+
+def inventory(
+    servers: list[Server], sites: list[dict[str, Any]], groups: dict[str, list[str]] | None = None, **variables: Any
+) -> Path:
+    """The file of an inventory: these servers, in these groups, with these sites."""
+    path = servers[0].directory / "hosts.yml"
     hosts = {one.name: {**bed.ansible_variables(one.facts), "private_address": one.facts["address"]} for one in servers}
     children = {group: {"hosts": {key: {} for key in names}} for group, names in (groups or {}).items()}
     everything = {"django_sites": sites, **VARIABLES, **variables}
-    inventory.write_text(yaml.safe_dump({"all": {"hosts": hosts, "vars": everything, "children": children}}))
-    done = subprocess.run(
-        ["ansible-playbook", "site.yml", "-i", str(inventory), *words],
-        cwd=ROOT,
-        text=True,
-        capture_output=True,
-        check=False,
-    )
+    path.write_text(yaml.safe_dump({"all": {"hosts": hosts, "vars": everything, "children": children}}))
+    return path
+
+
+def command(playbook: str, hosts: Path, *words: str, extra: dict[str, Any] | None = None) -> list[str]:
+    """The command that runs one of our playbooks, with variables of the command line; to be run in ROOT."""
+    file = "site.yml" if playbook == "site" else f"playbooks/{playbook}.yml"
+    more = ["-e", json.dumps(extra)] if extra else []
+    return ["ansible-playbook", file, "-i", str(hosts), *more, *words]
+
+
+def play(argv: list[str]) -> Run:
+    """Run such a command to its end."""
+    done = subprocess.run(argv, cwd=ROOT, text=True, capture_output=True, check=False)
     return Run(done.returncode, done.stdout + done.stderr)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from servers import ROOT, Run, Server, project
+from servers import Run, Server, command, play, project
 
 BLOG, API = "https://blog.example.com", "https://api.example.com"
 PASSWORD = "correct-horse-9"
@@ -53,10 +53,7 @@ class Day:
 
     def play(self, name: str, *words: str, **variables: str) -> Run:
         """``ansible-playbook playbooks/<name>.yml`` with the inventory of the last converge."""
-        more = [word for key, value in variables.items() for word in ("-e", json.dumps({key: value}))]
-        command = ["ansible-playbook", f"playbooks/{name}.yml", "-i", str(self.server.directory / "hosts.yml"), *more]
-        done = subprocess.run([*command, *words], cwd=ROOT, text=True, capture_output=True, check=False)
-        return Run(done.returncode, done.stdout + done.stderr)
+        return play(command(name, self.server.directory / "hosts.yml", *words, extra=variables))
 
     def status(self) -> list[str]:
         run = self.play("status")

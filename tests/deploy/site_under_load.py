@@ -11,8 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
-from servers import ROOT, VARIABLES, Run, Server, bed
+from servers import ROOT, Run, Server, command, inventory, play
 
 HOST = "plain.example.com"
 SAYING = """
@@ -49,22 +48,11 @@ class Site:
 
     def play(self, playbook: str, *words: str, **variables: Any) -> Run:
         """``ansible-playbook playbooks/<playbook>.yml``."""
-        argv, cwd = self.command(playbook, *words, **variables)
-        done = subprocess.run(argv, cwd=cwd, text=True, capture_output=True, check=False)
-        return Run(done.returncode, done.stdout + done.stderr)
+        return play(self.command(playbook, *words, **variables))
 
-    def command(self, playbook: str, *words: str, **variables: Any) -> tuple[list[str], Path]:
-        """The same, to be started."""
-        inventory = self.server.directory / "hosts.yml"
-        hosts = {
-            one.name: {**bed.ansible_variables(one.facts), "private_address": one.facts["address"]}
-            for one in self.servers
-        }
-        everything = {"django_sites": [self.given], **VARIABLES}
-        children = {group: {"hosts": {name: {} for name in names}} for group, names in self.groups.items()}
-        inventory.write_text(yaml.safe_dump({"all": {"hosts": hosts, "vars": everything, "children": children}}))
-        extra = [f"-e{json.dumps(variables)}"] if variables else []
-        return ["ansible-playbook", f"playbooks/{playbook}.yml", "-i", str(inventory), *extra, *words], ROOT
+    def command(self, playbook: str, *words: str, **variables: Any) -> list[str]:
+        """The same, to be started in ROOT."""
+        return command(playbook, inventory(self.servers, [self.given], self.groups), *words, extra=variables)
 
     def git(self, *words: str) -> str:
         """git in the project's repository."""

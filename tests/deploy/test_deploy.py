@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from servers import Server, project
+from servers import ROOT, Server, project
 from site_under_load import HOST, Site
 
 
@@ -181,8 +181,8 @@ def test_a_migration_is_shown_backed_up_and_stands_in_the_way_back(site: Site) -
 
 def test_two_deployments_at_once(site: Site) -> None:
     site.say("the first of two")
-    argv, cwd = site.command("deploy", site="plain")
-    with subprocess.Popen(argv, cwd=cwd, text=True, stdout=subprocess.PIPE) as first:
+    argv = site.command("deploy", site="plain")
+    with subprocess.Popen(argv, cwd=ROOT, text=True, stdout=subprocess.PIPE) as first:
         while "webstack-deploy-plain.json\n" not in site.server.run("ls /run"):
             time.sleep(0.1)
         second = site.play("deploy", site="plain")
@@ -196,9 +196,9 @@ def test_two_deployments_at_once(site: Site) -> None:
 @pytest.mark.parametrize("seconds", [4.0, 7.0])
 def test_a_deployment_that_is_killed_is_completed_by_the_next(site: Site, seconds: float) -> None:
     site.say(f"killed after {seconds}")
-    argv, cwd = site.command("deploy", site="plain")
+    argv = site.command("deploy", site="plain")
     with site.load():
-        with subprocess.Popen(argv, cwd=cwd, text=True, stdout=subprocess.PIPE, start_new_session=True) as process:
+        with subprocess.Popen(argv, cwd=ROOT, text=True, stdout=subprocess.PIPE, start_new_session=True) as process:
             time.sleep(seconds)
             subprocess.run(["kill", "-9", "--", f"-{process.pid}"], check=False)
         run = site.play("deploy", site="plain")
@@ -215,8 +215,8 @@ def test_many_deployments_leave_what_is_to_be_kept(site: Site) -> None:
 
 def test_a_restart_of_the_server_in_the_middle(site: Site) -> None:
     site.say("after the restart")
-    argv, cwd = site.command("deploy", site="plain")
-    with subprocess.Popen(argv, cwd=cwd, text=True, stdout=subprocess.DEVNULL) as process:
+    argv = site.command("deploy", site="plain")
+    with subprocess.Popen(argv, cwd=ROOT, text=True, stdout=subprocess.DEVNULL) as process:
         time.sleep(5)
         site.server.restart()
         process.wait()
