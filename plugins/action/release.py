@@ -14,7 +14,7 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.webstack.django.plugins.plugin_utils.run import ended, this_run
+from ansible_collections.webstack.django.plugins.plugin_utils.run import ask, this_run
 from ansible_collections.webstack.django.plugins.plugin_utils.source import cache_dir
 
 _OVERLAY = Path(__file__).resolve().parents[2] / "roles/django_app/files/overlay"
@@ -92,15 +92,7 @@ class ActionModule(ActionBase):
         return self._module("fetch", payload, task_vars)
 
     def _module(self, step: str, payload: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
-        result = self._once(step, payload, task_vars)
-        held = result.get("held")
-        if held and ended(held):
-            payload["run"]["over"] = held["id"]
-            result = self._once(step, payload, task_vars)
-        if result.get("changed"):
-            for words in result.get("actions") or []:
-                self._display.display(f"  {words}")
-        return result
+        return ask(lambda: self._once(step, payload, task_vars), payload["run"], self._display.display)
 
     def _once(self, step: str, payload: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
         packed = base64.b64encode(zlib.compress(json.dumps(payload).encode())).decode()

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.webstack.django.plugins.plugin_utils.run import ended, this_run
+from ansible_collections.webstack.django.plugins.plugin_utils.run import ask, this_run
 
 
 class ActionModule(ActionBase):
@@ -19,11 +19,6 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
         args = {**self._task.args, "run": this_run("rollback")}
-        result: dict[str, Any] = self._execute_module(module_args=args, task_vars=task_vars)
-        held = result.get("held")
-        if held and ended(held):
-            args["run"]["over"] = held["id"]
-            result = self._execute_module(module_args=args, task_vars=task_vars)
-        for words in (result.get("actions") or []) if result.get("changed") else []:
-            self._display.display(f"  {words}")
-        return result
+        return ask(
+            lambda: self._execute_module(module_args=args, task_vars=task_vars), args["run"], self._display.display
+        )

@@ -7,11 +7,10 @@ from __future__ import annotations
 import glob
 import os
 import pwd
-import socket
-import struct
 from typing import Any
 
 from ansible_collections.webstack.django.plugins.module_utils.site_status import Runner, run, show
+from ansible_collections.webstack.django.plugins.module_utils.sockets import listeners, tables
 
 # What serves all sites together, where it is set up.
 _SERVICES = (
@@ -20,24 +19,6 @@ _SERVICES = (
     ("supervisor.service", "/etc/systemd/system/supervisor.service.d/webstack.conf"),
     ("mariadb.service", "/etc/systemd/system/mariadb.service.d/webstack.conf"),
 )
-
-
-def address(text: str) -> str:
-    """An address as /proc/net/tcp and tcp6 write it: words of 32 bits in the order of the machine."""
-    raw = b"".join(struct.pack("=I", int(text[at : at + 8], 16)) for at in range(0, len(text), 8))
-    return socket.inet_ntop(socket.AF_INET6 if len(raw) == 16 else socket.AF_INET, raw)
-
-
-def listeners(tables: list[str]) -> list[tuple[str, int, str, int]]:
-    """Address, port, inode and user of listening TCP sockets."""
-    found = []
-    for text in tables:
-        for line in text.splitlines()[1:]:
-            fields = line.split()
-            if len(fields) > 9 and fields[3] == "0A":
-                place, _colon, port = fields[1].rpartition(":")
-                found.append((address(place), int(port, 16), fields[9], int(fields[7])))
-    return found
 
 
 def owners() -> dict[str, set[str]]:
@@ -112,13 +93,8 @@ def failed_units(runner: Runner = run) -> list[str]:
 
 def of_host(runner: Runner = run) -> dict[str, Any]:
     """All of it."""
-    tables = []
-    for name in ("/proc/net/tcp", "/proc/net/tcp6"):
-        if os.path.exists(name):
-            with open(name, encoding="ascii") as file:
-                tables.append(file.read())
     return {
-        "ports": ports(listeners(tables), owners()),
+        "ports": ports(listeners(tables()), owners()),
         "disks": disks(),
         "services": services(runner),
         "failed_units": failed_units(runner),

@@ -10,6 +10,8 @@ import re
 import time
 from collections.abc import Iterable, Mapping
 
+from ansible_collections.webstack.django.plugins.module_utils import sockets
+
 SUPPORTED = {"debian": ("12", "13"), "ubuntu": ("22.04", "24.04", "26.04")}
 FREE_MB = {"/": 1024, "/var": 1024, "/srv": 512, "/tmp": 64}  # packages and one build of an ordinary project
 FREE_INODES = 20000
@@ -84,22 +86,14 @@ def _in_memory(path: str) -> bool:
 def listeners(tables: Iterable[str]) -> dict[int, set[str]]:
     """Inodes of listening sockets by TCP port, from the texts of /proc/net/tcp and tcp6."""
     found: dict[int, set[str]] = {}
-    for text in tables:
-        for line in text.splitlines()[1:]:
-            fields = line.split()
-            if len(fields) > 9 and fields[3] == "0A":
-                found.setdefault(int(fields[1].rpartition(":")[2], 16), set()).add(fields[9])
+    for _address, port, inode, _user in sockets.listeners(tables):
+        found.setdefault(port, set()).add(inode)
     return found
 
 
 def listening() -> dict[int, set[str]]:
     """``listeners`` of this host."""
-    tables = []
-    for name in ("/proc/net/tcp", "/proc/net/tcp6"):
-        if os.path.exists(name):
-            with open(name, encoding="ascii") as file:
-                tables.append(file.read())
-    return listeners(tables)
+    return listeners(sockets.tables())
 
 
 def _programs(inodes: set[str]) -> list[str]:

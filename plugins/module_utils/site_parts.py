@@ -13,15 +13,12 @@ import os
 import re
 from dataclasses import dataclass
 
+from ansible_collections.webstack.django.plugins.module_utils.vhosts import WEB_SERVERS
+
 UNITS = "etc/systemd/system"
 PROGRAMS = "etc/supervisor/conf.d"
 LAUNCHERS = "etc/supervisor/webstack"
 CRON = "etc/cron.d"
-WEB_SERVERS = {
-    "nginx": "etc/nginx/webstack.d/{}.conf",
-    "apache": "etc/apache2/sites-available/webstack-{}.conf",
-}
-WEB_UNITS = {"nginx": "nginx.service", "apache": "apache2.service"}
 PURPOSES = ("cache", "broker")
 
 
@@ -96,7 +93,7 @@ def stores(site: str, root: str = "/") -> list[Store]:
 
 def web_servers(site: str, root: str = "/") -> list[str]:
     """The web servers that have a virtual host of the site."""
-    return [name for name, path in WEB_SERVERS.items() if os.path.lexists(os.path.join(root, path.format(site)))]
+    return [web.name for web in WEB_SERVERS if os.path.lexists(root.rstrip("/") + web.file.format(site))]
 
 
 def endpoint(site: str, root: str = "/") -> dict[str, str | None]:

@@ -16,19 +16,15 @@ import pwd
 import re
 
 from ansible_collections.webstack.django.plugins.module_utils import site_parts, supervisord
-from ansible_collections.webstack.django.plugins.module_utils.release import accounts, files
+from ansible_collections.webstack.django.plugins.module_utils.release import accounts, backup, files, lock
 from ansible_collections.webstack.django.plugins.module_utils.release.site import Site
 from ansible_collections.webstack.django.plugins.module_utils.services import Manager, Runner
+from ansible_collections.webstack.django.plugins.module_utils.vhosts import WEB_SERVERS, page_file
 
 _WILDCARDS = "/etc/apache2/sites-available/webstack_wildcards.conf"
 _VHOST = re.compile(r"^<VirtualHost [^>]*>\n.*?^</VirtualHost>\n", re.MULTILINE | re.DOTALL)
 _NAMES = re.compile(r"^\s*Server(?:Name|Alias) (\S+)", re.MULTILINE)
-_WEB_FILES = (
-    "/etc/nginx/webstack.d/{}.conf",
-    "/etc/apache2/sites-enabled/webstack-{}.conf",
-    "/etc/apache2/sites-available/webstack-{}.conf",
-    "/etc/webstack/maintenance/{}.html",
-)
+_ENABLED = "/etc/apache2/sites-enabled/webstack-{}.conf"
 _WEB_READS = {"nginx.service": "/etc/nginx", "apache2.service": "/etc/apache2"}
 _SETTINGS = ("gunicorn.conf.py", "uwsgi.ini")
 
@@ -88,7 +84,8 @@ class Removal:
 
     def web(self, domains: list[str]) -> None:
         """The virtual host, and the static files that a web server on another machine has."""
-        self._remove([path.format(self.name) for path in _WEB_FILES])
+        files_of_ours = [_ENABLED, *(web.file for web in WEB_SERVERS)]
+        self._remove([*(path.format(self.name) for path in files_of_ours), page_file(self.name)])
         before = files.read_text(_WILDCARDS) or ""
         after = without_domains(before, domains)
         if after != before:
@@ -159,13 +156,13 @@ class Removal:
 
     def data(self, others: list[str]) -> None:
         """Everything of a site that is purged, but for its database: logs, backups, certificate, account."""
-        logs = glob.glob("/var/log/webstack/%s-*" % glob.escape(self.name))
+        logs = glob.glob(os.path.join(lock.LOG, glob.escape(self.name) + "-*"))
         logs += glob.glob("/var/log/supervisor/%s-*.log*" % glob.escape(self.name))
         instances = ["%s-%s" % (self.name, purpose) for purpose in site_parts.PURPOSES]
         self._remove(
             [
                 *sorted(own(logs, self.name, others)),
-                "/var/backups/webstack/" + self.name,
+                os.path.join(backup.DIRECTORY, self.name),
                 "/etc/webstack/tls/" + self.name,
                 *("/var/lib/%s/%s" % (server, one) for server in ("redis", "valkey") for one in instances),
                 self.site.root,

@@ -13,15 +13,17 @@ import subprocess
 import time
 from typing import Any, Callable
 
-from ansible_collections.webstack.django.plugins.module_utils import site_parts
+from ansible_collections.webstack.django.plugins.module_utils import site_parts, supervisord
 from ansible_collections.webstack.django.plugins.module_utils.processes import started
 from ansible_collections.webstack.django.plugins.module_utils.release import files
+from ansible_collections.webstack.django.plugins.module_utils.release import lock as deploys
+from ansible_collections.webstack.django.plugins.module_utils.release.backup import DIRECTORY as DUMPS
 from ansible_collections.webstack.django.plugins.module_utils.release.health import ask, good
 from ansible_collections.webstack.django.plugins.module_utils.services import seconds
 from ansible_collections.webstack.django.plugins.module_utils.site_parts import Process
+from ansible_collections.webstack.django.plugins.module_utils.vhosts import page_file
 
 Runner = Callable[[list[str]], tuple[int, str, str]]
-SUPERVISORD = "/usr/local/sbin/webstack-supervisord"
 HEALTH_SECONDS = 10.0
 DU_SECONDS = "20"  # that adding up a large site may take
 _TAIL = 65536
@@ -134,7 +136,7 @@ def processes(site: str, runner: Runner = run, root: str = "/") -> list[dict[str
     timers = show([one.name + ".timer" for one in found if one.manager == "systemd" and one.timed], runner)
     programs: dict[str, Any] = {}
     if any(one.manager == "supervisord" for one in found):
-        code, output, _error = runner([SUPERVISORD, "--json", "status"])
+        code, output, _error = runner([supervisord.COMMAND, "--json", "status"])
         programs = json.loads(output) if code == 0 else {}
     rows = []
     for one in found:
@@ -260,12 +262,11 @@ def of_site(site: dict[str, Any], tiers: list[str], now: float, runner: Runner =
         up = any(one["process"] == "web" and one["ok"] for one in result["processes"])
         result["health"] = health(site, up) if result["release"] else None
         result["size_mb"] = size_mb("/srv/" + name, runner) if os.path.isdir("/srv/" + name) else None
-        result["last_deploy"] = last_deploy("/var/log/webstack/%s-deploys.jsonl" % name)
-        result["lock"] = lock("/run/webstack-deploy-%s.json" % name)
+        result["last_deploy"] = last_deploy(deploys.log(name))
+        result["lock"] = lock(deploys.path(name))
     if "web" in tiers:
         result["certificate"] = certificate("/etc/webstack/tls/%s/fullchain.pem" % name, now, runner)
-        result["maintenance"] = os.path.exists("/etc/webstack/maintenance/%s.html" % name)
-    saved = "/var/backups/webstack/" + name
+        result["maintenance"] = os.path.exists(page_file(name))
     if "app" in tiers or "database" in tiers:
-        result["backup"] = backup(saved)
+        result["backup"] = backup(os.path.join(DUMPS, name))
     return result

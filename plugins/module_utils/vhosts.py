@@ -23,6 +23,7 @@ class VhostError(Exception):
 class WebServer(NamedTuple):
     """Where a web server has the file of a site, and how the application servers are written in it."""
 
+    name: str
     unit: str
     file: str
     check: list[str]  # as the role runs it
@@ -35,6 +36,7 @@ class WebServer(NamedTuple):
 _MEMBER = r'"(?:unix:(?P<socket>[^|"\n]+)\|)?\w+://(?P<host>[^"/\n]+)/?"'
 WEB_SERVERS = (
     WebServer(
+        "nginx",
         "nginx.service",
         "/etc/nginx/webstack.d/{}.conf",
         ["nginx", "-t", "-q"],
@@ -44,6 +46,7 @@ WEB_SERVERS = (
         "down",
     ),
     WebServer(
+        "apache",
         "apache2.service",
         "/etc/apache2/sites-available/webstack-{}.conf",
         ["/usr/bin/python3", "/usr/local/lib/webstack/apache-check"],

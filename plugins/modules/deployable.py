@@ -17,7 +17,7 @@ options:
     elements: str
     required: true
   processes:
-    description: Names of the processes that this server is to run, of all sites.
+    description: Names of the processes of these sites that this server is to run.
     type: list
     elements: str
     required: true
@@ -63,33 +63,15 @@ packages:
   returned: success
 """
 
-import glob
-import os
 from collections.abc import Iterable
 
 from ansible.module_utils.basic import AnsibleModule
-
-_MARK = "# webstack.django.systemd: "
-_SUPERVISED = "/etc/supervisor/conf.d/webstack-"
+from ansible_collections.webstack.django.plugins.module_utils import site_parts
 
 
-def known(root: str = "/") -> set[str]:
-    """Names of the processes that are set up here."""
-    found = set()
-    for path in glob.glob(os.path.join(root, "etc/systemd/system/*.service")):
-        with open(path, encoding="utf-8", errors="replace") as file:
-            if _MARK in file.read():
-                found.add(os.path.basename(path)[: -len(".service")])
-    begin = os.path.join(root, _SUPERVISED.lstrip("/"))
-    found |= {path[len(begin) : -len(".conf")] for path in glob.glob(begin + "*.conf")}
-    begin = os.path.join(root, "etc/cron.d/webstack-")
-    return found | {path[len(begin) :] for path in glob.glob(begin + "*")}
-
-
-def differing(here: set[str], wanted: Iterable[str], sites: Iterable[str]) -> list[str]:
-    """Names of processes of some sites that are here and not wanted, or wanted and not here."""
-    begins = tuple(name + "-" for name in sites)
-    return sorted(name for name in here ^ set(wanted) if name.startswith(begins))
+def known(sites: Iterable[str], root: str = "/") -> set[str]:
+    """Names of the processes of some sites that are set up here."""
+    return {one.name for site in sites for one in site_parts.processes(site, root)}
 
 
 def main() -> None:
@@ -102,7 +84,8 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    here, sites = known(), module.params["sites"]
+    sites = module.params["sites"]
+    here = known(sites)
     strange = [name for name in sites if name + "-web" not in here]
     if strange:
         module.fail_json(
@@ -117,7 +100,7 @@ def main() -> None:
         installed = {line.partition(" ")[2] for line in out.splitlines() if line.startswith("installed ")}
     module.exit_json(
         changed=False,
-        processes=differing(here, module.params["processes"], sites),
+        processes=sorted(here ^ set(module.params["processes"])),
         packages=sorted(set(packages) - installed),
     )
 

@@ -102,7 +102,6 @@ class Outcome:
         self.warnings: list[str] = []
         self.todo: list[str] = []
         self.switch: list[str] = []
-        self.told: dict[str, str] = {}  # what was done to a site, for its log
 
 
 class Steps:
@@ -132,18 +131,9 @@ class Steps:
             if self.check_mode or step in _UNLOCKED:
                 method(site, outcome)
                 continue
-            held = lock.take(site, self.who, step) if site.present else {}
-            try:
-                with locked(site):
-                    self._attempt(step, method, site, outcome)
-            except Exception as error:
-                if held:
-                    lock.audit(site, lock.current(site) or held, "failed", str(error))
-                    lock.free(site, self.who)
-                raise
-            if step == "activate" and held:
-                if outcome.told.get(site.name):
-                    lock.audit(site, held, "ok", what=outcome.told[site.name])
+            with lock.during(site, self.who, step) if site.present else locked(site):
+                self._attempt(step, method, site, outcome)
+            if step == "activate":
                 lock.free(site, self.who)
         return outcome
 
@@ -168,7 +158,7 @@ class Steps:
     def _probe(self, site: Site, outcome: Outcome) -> None:
         if not site.present:
             return
-        if os.path.basename((files.link_target(site.current) or "").rstrip("/")) != site.release_id:
+        if files.target_name(site.current) != site.release_id:
             outcome.switch.append(site.name)
         if not fetch.complete(site):
             outcome.todo.append(site.name)
@@ -224,7 +214,7 @@ class Steps:
         outcome.actions += activation.run()
         outcome.actions += activate.prune(site, self.check_mode)
         if activation.what:
-            outcome.told[site.name] = activation.what
+            lock.audit(site, lock.current(site), "ok", what=activation.what)
 
     def _static_missing(self, site: Site, outcome: Outcome) -> None:
         if mirror.missing(site):

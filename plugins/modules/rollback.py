@@ -74,7 +74,6 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.webstack.django.plugins.module_utils.release import lock, rollback
-from ansible_collections.webstack.django.plugins.module_utils.release.commands import locked
 from ansible_collections.webstack.django.plugins.module_utils.release.site import ReleaseError
 
 
@@ -111,17 +110,11 @@ def main() -> None:
 
 
 def _run(back: rollback.Rollback, run: dict[str, str]) -> list[str]:
-    held = lock.take(back.site, run, rollback.STEP)
-    try:
-        with locked(back.site):
-            actions = back.run()
-    except ReleaseError as error:
-        lock.audit(back.site, held, "failed", str(error))
-        raise
-    finally:
-        lock.free(back.site, run)
-    if actions:
-        lock.audit(back.site, held, "ok")
+    with lock.during(back.site, run, rollback.STEP):
+        actions = back.run()
+        if actions:
+            lock.audit(back.site, lock.current(back.site), "ok")
+    lock.free(back.site, run)
     return actions
 
 

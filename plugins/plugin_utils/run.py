@@ -7,7 +7,7 @@ from __future__ import annotations
 import getpass
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,24 @@ def this_run(what: str, over: str = "") -> dict[str, Any]:
         "what": what,
         "over": over,
     }
+
+
+def ask(module: Callable[[], dict[str, Any]], run: dict[str, Any], show: Callable[[str], None]) -> dict[str, Any]:
+    """Run a module that takes the lock of a site: once more where a dead run has it, and show what it did.
+
+    Args:
+        module: runs it, with ``run`` among its arguments.
+        run: the identity of this run, in which the dead one is noted.
+        show: prints a line.
+    """
+    result = module()
+    held = result.get("held")
+    if held and ended(held):
+        run["over"] = held["id"]
+        result = module()
+    for words in (result.get("actions") or []) if result.get("changed") else []:
+        show(f"  {words}")
+    return result
 
 
 def ended(held: Mapping[str, Any]) -> bool:

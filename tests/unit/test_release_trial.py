@@ -217,18 +217,23 @@ def test_there_may_be_no_way_back(releases: Any) -> None:
 # What a server has -------------------------------------------------------------------------------
 
 
-def test_processes_that_differ(tmp_path: Path) -> None:
+def test_processes_that_are_set_up(tmp_path: Path) -> None:
     units = tmp_path / "etc/systemd/system"
     units.mkdir(parents=True)
-    (units / "blog-web.service").write_text("# webstack.django.systemd: blog-web\n")
+    (units / "blog-web.service").write_text(
+        "# webstack.django.systemd: blog-web\nExecStart=/srv/blog/current/run/web\n"
+    )
     (units / "other.service").write_text("[Unit]\n")
     for path in ("etc/supervisor/conf.d/webstack-shop-web.conf", "etc/cron.d/webstack-shop-night"):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text("")
-    here = deployable.known(str(tmp_path))
-    assert here == {"blog-web", "shop-web", "shop-night"}
-    assert deployable.differing(here, ["blog-web", "blog-worker", "shop-web"], ["blog"]) == ["blog-worker"]
-    assert deployable.differing(here, ["blog-web", "shop-web"], ["shop"]) == ["shop-night"]
+    launchers = tmp_path / "etc/supervisor/webstack"
+    launchers.mkdir()
+    for name in ("shop-web", "shop-night"):
+        (launchers / name).write_text("exec /srv/shop/current/run/x\n")
+    assert deployable.known(["blog", "shop"], str(tmp_path)) == {"blog-web", "shop-web", "shop-night"}
+    assert sorted(deployable.known(["blog"], str(tmp_path)) ^ {"blog-web", "blog-worker"}) == ["blog-worker"]
+    assert sorted(deployable.known(["shop"], str(tmp_path)) ^ {"shop-web"}) == ["shop-night"]
 
 
 # The environment of an earlier release -----------------------------------------------------------

@@ -25,7 +25,6 @@ from ansible_collections.webstack.django.plugins.module_utils.release.switch imp
     can_restart,
     go,
     restart,
-    target,
     turn,
 )
 
@@ -64,7 +63,7 @@ class Activation:
         if self.check_mode and not prepared(site, self.sources):
             self._say("switch to release %s" % site.release_id)
             return self.actions
-        serving = target(site.current)
+        serving = files.target_name(site.current)
         switch = serving != site.release_id
         known = files.state(site.release).get("activated")
         if not self.check_mode and (switch or known != self.digest) and trial.possible(site):
@@ -113,8 +112,11 @@ class Activation:
 
     def _commands(self, name: str) -> None:
         """The user's commands at one place."""
+        if not self.site["commands"][name]:
+            return
+        project = Project(self.site)
         for item in self.site["commands"][name]:
-            Project(self.site).line(name, item, _SERVING[name])
+            project.line(name, item, _SERVING[name])
             self._say("%s: %s" % (name, self.site.mask(command(item)["run"])))
 
     def _stale(self, waited: bool = False) -> dict[running.Process, str]:
@@ -139,12 +141,15 @@ class Activation:
         words = [text for one in self.processes for text in [one.journal(self.began)] if text and one.waited]
         return "\nIts journal says last:\n" + "\n".join(words) if words else ""
 
+    def _bad(self, reason: str) -> dict[str, Any]:
+        """The note about a release that does not serve."""
+        return {"config": self.digest, "reason": self.site.mask(reason), "time": int(time.time())}
+
     def _unfit(self, problem: str, serving: str | None) -> None:
         """Fail, before anything was changed."""
         site = self.site
-        bad = {"config": self.digest, "reason": site.mask(problem.splitlines()[0]), "time": int(time.time())}
         if serving != site.release_id:
-            files.update_state(site.release, account(site).pw_gid, bad=bad)
+            files.update_state(site.release, account(site).pw_gid, bad=self._bad(problem.splitlines()[0]))
         raise site.error(
             "activate",
             "release %s does not serve: %s\n%s"
@@ -170,12 +175,11 @@ class Activation:
                 _WHAT_CHANGED,
             )
         gid = account(site).pw_gid
-        previous = target(site.path("previous"))
+        previous = files.target_name(site.path("previous"))
         if previous and previous != site.release_id and files.load(os.path.join(site.releases, previous)):
             back = go(site, previous, self.processes)
             # Written last: a run that dies before this tries the release again, and takes it back for good.
-            bad = {"config": self.digest, "reason": site.mask(problem), "time": int(time.time())}
-            files.update_state(site.release, gid, bad=bad, activated=None)
+            files.update_state(site.release, gid, bad=self._bad(problem), activated=None)
             state = "does not answer either: " + back if back else "serves again"
             raise site.error(
                 "activate",
@@ -201,7 +205,7 @@ def prune(site: Site, check_mode: bool) -> list[str]:
     """Remove releases beyond the number to keep, half-built ones, and static files that nobody has any more."""
     if not os.path.isdir(site.releases):
         return []
-    needed = {site.release_id, target(site.current), target(site.path("previous"))}
+    needed = {site.release_id, files.target_name(site.current), files.target_name(site.path("previous"))}
     order = static.kept(site)
     good = [name for name in order if not files.state(os.path.join(site.releases, name)).get("bad")]
     keep = {name for name in needed if name} | set(good[: int(site["keep_releases"])])

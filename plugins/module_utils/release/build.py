@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from typing import Any
@@ -46,11 +45,7 @@ def _build(site: Site, overlay: dict[str, str], began: float) -> list[str]:
     taken = venv.take_over(site, name)
     if taken:
         builder.notes.append("the same dependencies as those of release %s" % taken)
-    commands = [*site["commands"]["before_build"], *site["build"]]
-    nothing: list[str] = []
-    needed = bool(commands) or not taken
-    around: Any = packages.present(site) if needed else contextlib.nullcontext(nothing)
-    with around as notes:
+    with packages.present(site, bool(not taken or site["commands"]["before_build"] or site["build"])) as notes:
         _commands(site, site["commands"]["before_build"])
         if not taken:
             builder.install(interpreter)

@@ -65,6 +65,12 @@ def link_target(path: str) -> str | None:
         return None
 
 
+def target_name(path: str) -> str | None:
+    """The last part of where a symbolic link points to: ``current`` and ``previous`` name releases."""
+    found = link_target(path)
+    return os.path.basename(found.rstrip("/")) if found else None
+
+
 def load(directory: str, name: str = RELEASE_FILE) -> dict[str, Any]:
     """A JSON file of a release; empty where there is none, or only half of one."""
     text = read_text(os.path.join(directory, name))

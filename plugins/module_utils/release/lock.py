@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ansible_collections.webstack.django.plugins.module_utils.release import files
+from ansible_collections.webstack.django.plugins.module_utils.release.commands import locked
 from ansible_collections.webstack.django.plugins.module_utils.release.site import Site
 
 DIRECTORY = "/run"
@@ -35,19 +36,24 @@ class Held(Exception):
         self.lock = lock
 
 
-def path(site: Site) -> str:
+def path(name: str) -> str:
     """Where the lock of a site lies."""
-    return os.path.join(DIRECTORY, "webstack-deploy-%s.json" % site.name)
+    return os.path.join(DIRECTORY, "webstack-deploy-%s.json" % name)
+
+
+def log(name: str) -> str:
+    """Where the log of a site lies."""
+    return os.path.join(LOG, name + "-deploys.jsonl")
 
 
 def current(site: Site) -> dict[str, Any]:
     """What the lock of a site says now; empty where nobody has it."""
-    return files.load(DIRECTORY, os.path.basename(path(site)))
+    return files.load(DIRECTORY, os.path.basename(path(site.name)))
 
 
 @contextlib.contextmanager
 def _alone(site: Site) -> Iterator[None]:
-    fd = os.open(path(site) + ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    fd = os.open(path(site.name) + ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
         yield
@@ -93,9 +99,9 @@ def take(site: Site, run: dict[str, Any], step: str) -> dict[str, Any]:
             known = {}
         if not known:
             known = {"id": run["id"], "who": run["who"], "what": run["what"], "since": now}
-            known["from"] = os.path.basename((files.link_target(site.current) or "").rstrip("/"))
+            known["from"] = files.target_name(site.current) or ""
         known.update(step=step, touched=now, to=site.release_id)
-        files.write(path(site), json.dumps(known, sort_keys=True) + "\n", mode=0o644)
+        files.write(path(site.name), json.dumps(known, sort_keys=True) + "\n", mode=0o644)
         return known
 
 
@@ -110,7 +116,24 @@ def free(site: Site, run: dict[str, Any]) -> None:
     """Give the site back, if this run has it."""
     with _alone(site):
         if current(site).get("id") == run["id"]:
-            files.remove(path(site))
+            files.remove(path(site.name))
+
+
+@contextlib.contextmanager
+def during(site: Site, run: dict[str, Any], step: str) -> Iterator[None]:
+    """Have the site for a step of a run. A failure is written down, and gives the site back; success keeps it.
+
+    Raises:
+        Held: another run has the site.
+    """
+    held = take(site, run, step)
+    try:
+        with locked(site):
+            yield
+    except Exception as error:
+        audit(site, current(site) or held, "failed", str(error))
+        free(site, run)
+        raise
 
 
 def audit(site: Site, held: dict[str, Any], result: str, message: str = "", what: str = "") -> None:
@@ -136,10 +159,6 @@ def audit(site: Site, held: dict[str, Any], result: str, message: str = "", what
         "message": site.mask(" ".join(message.split()))[:500],
     }
     os.makedirs(LOG, 0o750, exist_ok=True)
-    fd = os.open(
-        os.path.join(LOG, site.name + "-deploys.jsonl"),
-        os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC,
-        0o640,
-    )
+    fd = os.open(log(site.name), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
     with os.fdopen(fd, "w", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")

@@ -51,14 +51,14 @@ def _missing(site: Site, words: list[str]) -> list[str]:
 
 
 @contextlib.contextmanager
-def present(site: Site) -> Iterator[list[str]]:
-    """Install the build packages of a site, and remove those that were not there before.
+def present(site: Site, needed: bool = True) -> Iterator[list[str]]:
+    """Install the build packages of a site if they are needed, and remove those that were not there before.
 
     What is to be removed is on disk before anything is installed, so a killed run is tidied by the next. Packages
     that come to the host in between for another reason are not among it.
     """
     path = os.path.join(STATE, site.name + ".json")
-    wanted = [name for name in site["packages"]["build"] if name not in installed()]
+    wanted = [name for name in site["packages"]["build"] if name not in installed()] if needed else []
     added: list[str] = json.loads(files.read_text(path) or "[]")
     notes: list[str] = []
     if not wanted and not added:

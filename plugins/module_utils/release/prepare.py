@@ -50,7 +50,8 @@ def prepare(
         half: whether to end before the migration; the next call goes on there.
     """
     actions = configure.apply(site, sources, check_mode)
-    again = not prepared(site, sources)
+    name = wanted_state(site, sources)
+    again = files.state(site.release).get("prepared") != name
     if check_mode and again:
         return [
             *actions,
@@ -72,7 +73,7 @@ def prepare(
         order = steps(site)
         done = order[: order.index("migrate")] if "migrate" in order else order
         wanted = done if half else order
-        if files.state(site.release).get("half") == wanted_state(site, sources):
+        if files.state(site.release).get("half") == name:
             wanted = [step for step in wanted if step not in done]
         for step in wanted:
             if step in skip:
@@ -89,7 +90,6 @@ def prepare(
     missed = half or any(step in skip for step in order)
     if root and os.path.isdir(root):
         files.seal(root, gid, readable=True)  # wherever they lie, the web server reads them through public/
-    name = wanted_state(site, sources)
     files.update_state(
         site.release, gid, prepared=None if missed else name, half=name if half else None, static_root=root
     )

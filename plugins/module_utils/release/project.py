@@ -42,11 +42,13 @@ answer = {
 }
 """
 _MIGRATIONS = """
-from django.db import connections
-from django.db.migrations.executor import MigrationExecutor
-answer.update(pending=None, known=[])
-connection = connections["default"]
-if connection.settings_dict["ENGINE"] != "django.db.backends.dummy":
+def migrations(answer):
+    from django.db import connections
+    from django.db.migrations.executor import MigrationExecutor
+    answer.update(pending=None, known=[])
+    connection = connections["default"]
+    if connection.settings_dict["ENGINE"] == "django.db.backends.dummy":
+        return
     executor = MigrationExecutor(connection)
     plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
     answer.update(
@@ -54,11 +56,16 @@ if connection.settings_dict["ENGINE"] != "django.db.backends.dummy":
         known=sorted("%s.%s" % key for key in executor.loader.disk_migrations),
     )
 """
+_ALONE = "import json" + _MIGRATIONS + "answer = {}\nmigrations(answer)"
 # In one process with the settings where that goes well; the question by itself says what is wrong.
 _TRIED = (
-    "\ntry:\n"
-    + "".join("    %s\n" % line for line in _MIGRATIONS.strip().splitlines())
-    + "except Exception:\n    answer.pop('pending', None)\n"
+    _MIGRATIONS
+    + """
+try:
+    migrations(answer)
+except Exception:
+    answer.pop("pending", None)
+"""
 )
 _PRINT = "\nprint('\\n" + _MARK + "' + json.dumps(answer), flush=True)\n"
 
@@ -146,7 +153,7 @@ class Project:
         """Migrations that the database lacks; None where the project has no database."""
         found, self._migrations = self._migrations, None
         found = found or self._ask(
-            "import json\nanswer = {}\n" + _MIGRATIONS,
+            _ALONE,
             "migrate",
             "check that the database answers: `webstack-manage %s dbshell`, and `database` of the site"
             % self.site.name,

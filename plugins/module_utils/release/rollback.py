@@ -21,7 +21,7 @@ class Rollback:
         self.site = Site({"name": name})
         self.check_mode = check_mode
         self.actions: list[str] = []
-        self.serving = switch.target(self.site.current) or ""
+        self.serving = files.target_name(self.site.current) or ""
         if not self.serving:
             raise self.site.error(STEP, "no release of it serves here", "deploy it first")
         self.target = self._find(wanted, retry)

@@ -287,18 +287,7 @@ class Site:
 
     def digest(self, overlay: dict[str, str]) -> str:
         """A name for everything that configures a built release; processes carry it in their environment."""
-        keys = (
-            "files",
-            "commands",
-            "collectstatic",
-            "order",
-            "shared",
-            "directories",
-            "static",
-            "media",
-            "processes",
-            "release_header",
-        )
+        keys = "files commands collectstatic order shared directories static media processes release_header".split()
         parts = [self.variables, overlay, {key: self[key] for key in keys}, self.application]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 

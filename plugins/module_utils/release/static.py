@@ -15,7 +15,7 @@ _PRIVATE = frozenset({"staticfiles.json"})  # the manifest: of use to the applic
 
 def kept(site: Site) -> list[str]:
     """Names of the built releases, the newest activated first, the one that serves before all."""
-    serving = os.path.basename(files.link_target(site.current) or "")
+    serving = files.target_name(site.current)
     found = []
     for name in sorted(os.listdir(site.releases)) if os.path.isdir(site.releases) else []:
         directory = os.path.join(site.releases, name)

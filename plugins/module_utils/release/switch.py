@@ -14,15 +14,9 @@ from ansible_collections.webstack.django.plugins.module_utils.release.site impor
 COMMAND = {"PATH": PATH, "LANG": "C.UTF-8", "HOME": "/root"}
 
 
-def target(link: str) -> str | None:
-    """The release that a link leads to."""
-    found = files.link_target(link)
-    return os.path.basename(found.rstrip("/")) if found else None
-
-
 def turn(site: Site, name: str) -> None:
     """Make a release the one that serves, and note the one before it if that has served."""
-    serving = target(site.current)
+    serving = files.target_name(site.current)
     if serving and serving != name and files.state(os.path.join(site.releases, serving)).get("activated"):
         files.link(os.path.join("releases", serving), site.path("previous"))
     files.link(os.path.join("releases", name), site.current)
