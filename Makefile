@@ -1,6 +1,8 @@
 # Every target installs what it needs first (scripts/setup); see README.md.
 SHELL := /bin/bash
 export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.cache/uv/bin:$(PATH)
+# Some machines forbid it; every command that starts Python is a third slower then.
+unexport PYTHONDONTWRITEBYTECODE
 scenarios := $(notdir $(patsubst %/molecule.yml,%,$(wildcard molecule/*/molecule.yml)))
 python := scripts/setup python
 

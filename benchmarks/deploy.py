@@ -73,7 +73,7 @@ def by_hand(site: Site) -> Any:
 
     push()
     server.run(
-        "cd /srv && git clone -q -b main plain.git plain-by-hand && cp -a plain/current/venv plain-by-hand/venv"
+        "cd /srv && git clone -q -b main plain.git plain-by-hand && cp -a plain/current/venv/. plain-by-hand/venv"
         " && sed -e 's#/srv/plain/releases/[^/:\"]*/code#/srv/plain-by-hand#g' plain/current/env > plain-by-hand/env"
         " && cp -a plain/current/overlay plain-by-hand/overlay"
         " && sed -i 's#/srv/plain/releases/[^/:\"]*/overlay#/srv/plain-by-hand/overlay#g' plain-by-hand/env"

@@ -27,7 +27,7 @@ class ActionModule(ActionBase):
         variables = task_vars or {}
         _result, args = self.validate_argument_spec(
             argument_spec={
-                "step": {"type": "str", "choices": list(deliver.STEPS), "required": True},
+                "steps": {"type": "list", "elements": "str", "choices": list(deliver.STEPS), "default": deliver.STEPS},
                 "site": {"type": "raw", "default": []},
                 "version": {"type": "raw", "default": ""},
                 "message": {"type": "str", "default": ""},
@@ -39,11 +39,14 @@ class ActionModule(ActionBase):
         errors = inventory.errors + (wrong or override(selected, args["version"]))
         if errors:
             raise AnsibleActionFail(mistakes(errors))
-        done = self._deliver(args["step"], selected, args["message"])
-        text = [f"site {name}: {outcome.text}" for name, outcome in done.items()]
-        result.update(
-            changed=any(one.changed for one in done.values()), msg=text or ["no site has a working copy here"]
-        )
+        changed, text = False, []
+        for step in [one for one in deliver.STEPS if one in args["steps"]]:
+            for name, outcome in self._deliver(step, selected, args["message"]).items():
+                changed = changed or outcome.changed
+                text.append(f"site {name}: {outcome.text}")
+                if outcome.changed or step == "tests":
+                    self._display.display(f"  {text[-1]}")
+        result.update(changed=changed, msg=text or ["no site has a working copy here"])
         return result
 
     def _deliver(self, step: str, selected: list[dict[str, Any]], message: str) -> dict[str, deliver.Outcome]:

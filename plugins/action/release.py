@@ -19,10 +19,12 @@ from ansible_collections.webstack.django.plugins.plugin_utils.source import cach
 
 _OVERLAY = Path(__file__).resolve().parents[2] / "roles/django_app/files/overlay"
 _STATIC = ["static_missing", "static_pack", "static_receive"]
-_STEPS = ["accounts", "probe", "fetch", "prepare", "activate", "unlock", *_STATIC]
+_STEPS = ["accounts", "probe", "fetch", "prepare", "stage", "activate", "deploy", "unlock", *_STATIC]
 # What a web server needs to know of a site; no secret is among it.
 _PUBLIC = ("name", "state", "purge", "root", "release_id", "static", "keep_releases")
 _MIGRATION = re.compile(r"(^|/)migrations/\d\w*\.py$")
+# Archives of up to so many bytes travel with the sites: a question whether they are needed would take as long.
+_SMALL = 256 * 1024
 _MODULE = "webstack.django.release_apply"
 
 
@@ -36,15 +38,21 @@ def _kept(site: str, release: str | None) -> Path:
     return directory / f"{site}@{release}.tar.gz"
 
 
-def _migrations(sites: list[dict[str, Any]], names: list[str]) -> dict[str, list[str]]:
-    """The files of migrations in archives that are not sent."""
-    found = {}
-    for site in sites:
-        archive = Path((site.get("source") or {}).get("archive") or "")
-        if site["name"] in names and archive.is_file():
-            with tarfile.open(archive) as tar:
-                found[site["name"]] = [name for name in tar.getnames() if _MIGRATION.search(name)]
-    return found
+def _archive(site: dict[str, Any]) -> str | None:
+    """The archive of a site's code, where the code comes from the controller."""
+    source = site.get("source") or {}
+    if site.get("state") == "absent" or source.get("kind") == "package" or source.get("fetch") == "host":
+        return None
+    archive = source.get("archive")
+    if not archive or not Path(archive).is_file():
+        raise AnsibleActionFail(f"site {site['name']}: source.archive: there is no file {archive!r} on the controller")
+    return str(archive)
+
+
+def _migrations(archive: str) -> list[str]:
+    """The files of migrations in an archive that is not sent."""
+    with tarfile.open(archive) as tar:
+        return [name for name in tar.getnames() if _MIGRATION.search(name)]
 
 
 class ActionModule(ActionBase):
@@ -80,16 +88,25 @@ class ActionModule(ActionBase):
         }
         if args["step"] in _STATIC:
             return self._static(args["step"], payload, args["only"], task_vars)
-        if args["step"] != "fetch":
-            return self._module(args["step"], payload, task_vars)
-        probe = self._module("probe", payload, task_vars)
-        if probe.get("failed") or not probe.get("todo"):
-            return probe
+        if args["step"] in ("fetch", "stage", "deploy"):
+            return self._bring(args["step"], payload, task_vars)
+        return self._module(args["step"], payload, task_vars)
+
+    def _bring(self, step: str, payload: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
+        """The steps that may need the code of releases."""
+        archives = {site["name"]: _archive(site) for site in payload["sites"]}
+        archives = {name: path for name, path in archives.items() if path}
         if self._task.check_mode:
-            payload["migrations"] = _migrations(args["sites"], probe["todo"])
-            return self._module("fetch", payload, task_vars)
-        payload["archives"] = self._send(args["sites"], probe["todo"])
-        return self._module("fetch", payload, task_vars)
+            payload["migrations"] = {name: _migrations(path) for name, path in archives.items()}
+        elif sum(Path(path).stat().st_size for path in archives.values()) <= _SMALL:
+            packed = {name: base64.b64encode(Path(path).read_bytes()).decode() for name, path in archives.items()}
+            payload["packed"] = packed
+        else:
+            probe = self._module("probe", payload, task_vars)
+            if probe.get("failed"):
+                return probe
+            payload["archives"] = self._send({name: archives[name] for name in probe["todo"] if name in archives})
+        return self._module(step, payload, task_vars)
 
     def _module(self, step: str, payload: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
         return ask(lambda: self._once(step, payload, task_vars), payload["run"], self._display.display)
@@ -132,18 +149,8 @@ class ActionModule(ActionBase):
     def _remote_path(self, name: str) -> str:
         return str(self._connection._shell.join_path(self._connection._shell.tmpdir, name))
 
-    def _send(self, sites: list[dict[str, Any]], names: list[str]) -> dict[str, str]:
+    def _send(self, archives: dict[str, str]) -> dict[str, str]:
         """Copy the archives of some sites to the host; returns where they are."""
-        sent = {}
-        for site in sites:
-            source = site.get("source") or {}
-            if site["name"] not in names or source.get("kind") == "package" or source.get("fetch") == "host":
-                continue
-            archive = source.get("archive")
-            if not archive or not Path(archive).is_file():
-                raise AnsibleActionFail(
-                    f"site {site['name']}: source.archive: there is no file {archive!r} on the controller"
-                )
+        if archives:
             self._remote_tmp()
-            sent[site["name"]] = self._transfer_file(str(archive), self._remote_path(f"{site['name']}.tar.gz"))
-        return sent
+        return {name: self._transfer_file(path, self._remote_path(f"{name}.tar.gz")) for name, path in archives.items()}

@@ -14,8 +14,9 @@ description:
     tag), a warning says so and nothing is done for that site.
   - git is never run with C(--force), and never asks for anything; keys of an agent and credential helpers are used.
 options:
-  step:
+  steps:
     description:
+      - What is done, in this order whatever the order of the list.
       - V(look) refuses a merge, rebase, cherry-pick or revert that is under way, conflicts, changes that are not committed
         (unless O(message) is given), no branch where one is to be pushed, a branch that is behind its remote or has
         diverged from it, and a remote that is not the repository that is deployed. Nothing but what git has fetched is changed.
@@ -23,9 +24,10 @@ options:
       - V(commit) commits everything that git does not ignore, where O(message) is given and something is changed.
       - V(push) pushes the branch, and a tag that is the version, where the remote lacks them; then it makes sure that the
         version is now the commit that is checked out.
-    type: str
+    type: list
+    elements: str
     choices: [look, tests, commit, push]
-    required: true
+    default: [look, tests, commit, push]
   site:
     description: The sites, as a list of names or a text with commas. All sites that are to be there if it is not given.
     type: raw
@@ -51,25 +53,19 @@ author: webstack.django maintainers (@webstack)
 EXAMPLES = r"""
 - name: Refuse what is not ready to be deployed
   webstack.django.deliver:
-    step: look
+    steps: [look]
     site: blog
     message: "{{ commit_message | default('') }}"
   run_once: true
 
-- name: Run the tests of the projects
+- name: Look, run the tests of the projects, and push what the central repositories lack
   webstack.django.deliver:
-    step: tests
-  run_once: true
-
-- name: Push what the central repositories lack
-  webstack.django.deliver:
-    step: push
   run_once: true
 """
 
 RETURN = r"""
 msg:
-  description: What was done, or would be done, a line for each site that has a working copy.
+  description: What was done, or would be done, a line for each step and site that has a working copy.
   returned: success
   type: list
   elements: str

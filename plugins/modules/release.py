@@ -24,14 +24,16 @@ options:
       - V(accounts) makes the system users of the sites, and takes absent sites away.
       - V(probe) only says what there is to do.
       - V(fetch) brings the code, makes the virtual environment and runs the build commands.
-      - V(prepare) checks the project, collects its static files and migrates its database.
-      - V(activate) tries the release, publishes the static files, switches, restarts, goes back where the site does not
+      - V(prepare) checks the project, collects its static files, migrates its database and tries the release.
+      - V(stage) is V(fetch) and V(prepare) in one.
+      - V(activate) tries the release where V(prepare) did not, publishes the static files, switches, restarts, goes back where the site does not
         answer, and removes old releases.
+      - V(deploy) is V(stage) and V(activate) in one.
       - V(unlock) gives the sites back that a run that failed still has.
       - V(static_missing) and V(static_receive) run on a web server that is another machine, V(static_pack) on the
         server of the application in between. They bring the static files of a release to the web server.
     type: str
-    choices: [accounts, probe, fetch, prepare, activate, unlock, static_missing, static_pack, static_receive]
+    choices: [accounts, probe, fetch, prepare, stage, activate, deploy, unlock, static_missing, static_pack, static_receive]
     required: true
   only:
     description: For V(static_pack) and V(static_receive), the names of the sites that the other side lacks.
@@ -46,7 +48,7 @@ options:
     type: bool
     default: false
   skip:
-    description: For V(prepare), steps to leave out. The next run does them.
+    description: For V(prepare) and V(stage), steps to leave out. The next run does them.
     type: list
     elements: str
   half:

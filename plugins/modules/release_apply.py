@@ -14,7 +14,7 @@ options:
     description: What to do.
     type: str
     required: true
-    choices: [accounts, probe, fetch, prepare, activate, unlock, static_missing, static_pack, static_receive]
+    choices: [accounts, probe, fetch, prepare, stage, activate, deploy, unlock, static_missing, static_pack, static_receive]
   payload:
     description: The sites with all their secrets, in one value that is never shown; JSON, compressed, in base64.
     type: str
@@ -64,10 +64,13 @@ switch:
 """
 
 import base64
+import contextlib
 import errno
 import json
 import os
+import tempfile
 import zlib
+from collections.abc import Iterator
 from typing import Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
@@ -75,6 +78,7 @@ from ansible_collections.webstack.django.plugins.module_utils.release import (
     accounts,
     activate,
     build,
+    configure,
     database,
     fetch,
     files,
@@ -87,7 +91,7 @@ from ansible_collections.webstack.django.plugins.module_utils.release.site impor
 
 _AGAIN = "repair what the message names, and run this again; it goes on where it ended"
 _SPACE = "the disk is full: free some space (`df -h`) and run this again"
-STEPS = ["accounts", "probe", "fetch", "prepare", "activate", "unlock"]
+STEPS = ["accounts", "probe", "fetch", "prepare", "stage", "activate", "deploy", "unlock"]
 STEPS += ["static_missing", "static_pack", "static_receive"]
 
 
@@ -110,6 +114,7 @@ class Steps:
     def __init__(self, payload: dict[str, Any], check_mode: bool) -> None:
         self.sources: dict[str, str] = payload["overlay"]
         self.archives: dict[str, str] = payload.get("archives") or {}
+        self.packed: dict[str, str] = payload.get("packed") or {}
         self.retry = bool(payload.get("retry"))
         self.half = bool(payload.get("half"))
         self.migrations: dict[str, list[str]] = payload.get("migrations") or {}
@@ -124,8 +129,13 @@ class Steps:
             self.sites.append(site)
 
     def run(self, step: str) -> Outcome:
-        """Run one step for every site that is to be there."""
+        """Run one step for every site that is to be there; all sites are staged before the first one switches."""
         outcome = Outcome()
+        for one in ("stage", "activate") if step == "deploy" else (step,):
+            self._step(one, outcome)
+        return outcome
+
+    def _step(self, step: str, outcome: Outcome) -> None:
         method = getattr(self, "_" + step)
         for site in self.sites:
             if self.check_mode or step in _UNLOCKED:
@@ -135,7 +145,6 @@ class Steps:
                 self._attempt(step, method, site, outcome)
             if step == "activate":
                 lock.free(site, self.who)
-        return outcome
 
     def _attempt(self, step: str, method: Callable[[Site, Outcome], None], site: Site, outcome: Outcome) -> None:
         try:
@@ -163,6 +172,10 @@ class Steps:
         if not fetch.complete(site):
             outcome.todo.append(site.name)
             return
+        self._refuse(site)
+
+    def _refuse(self, site: Site) -> None:
+        """Fail for a built release that did not serve."""
         bad = activate.refused(site, self.sources)
         if bad and not self.retry:
             raise site.error(
@@ -174,7 +187,12 @@ class Steps:
             )
 
     def _fetch(self, site: Site, outcome: Outcome) -> None:
-        if not site.present or fetch.complete(site):
+        if not site.present:
+            return
+        outcome.warnings += database.same(site)
+        outcome.actions += configure.environment(site, self.check_mode)
+        if fetch.complete(site):
+            self._refuse(site)
             return
         outcome.todo.append(site.name)
         if self.check_mode:
@@ -186,9 +204,27 @@ class Steps:
                 ]
                 outcome.actions += ["%s: would migrate %s" % (site.name, one) for one in new]
             return
-        outcome.actions += fetch.fetch(site, self.archives.get(site.name))
+        with self._archive(site) as archive:
+            outcome.actions += fetch.fetch(site, archive)
         lock.take(site, self.who, "build")
         outcome.actions += build.build(site, self.sources)
+
+    @contextlib.contextmanager
+    def _archive(self, site: Site) -> Iterator[str | None]:
+        """The file of the code, which came with the sites or before them."""
+        if site.name not in self.packed:
+            yield self.archives.get(site.name)
+            return
+        with tempfile.NamedTemporaryFile(prefix="webstack-") as file:
+            file.write(base64.b64decode(self.packed[site.name]))
+            file.flush()
+            yield file.name
+
+    def _stage(self, site: Site, outcome: Outcome) -> None:
+        self._fetch(site, outcome)
+        if site.present and not self.check_mode:
+            lock.take(site, self.who, "prepare")
+        self._prepare(site, outcome)
 
     def _prepare(self, site: Site, outcome: Outcome) -> None:
         if not site.present:

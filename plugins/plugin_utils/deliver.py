@@ -22,7 +22,7 @@ from ansible_collections.webstack.django.plugins.plugin_utils.checkout import (
     unfinished,
 )
 
-STEPS = ("look", "tests", "commit", "push")
+STEPS = ["look", "tests", "commit", "push"]
 HOOK_TIMEOUT = 1800  # seconds for a commit or a push: their hooks may run tests
 TAIL = 30  # lines of a test that failed
 

@@ -32,7 +32,8 @@ def play(work: Work, sites: list[dict[str, Any]], *words: str) -> tuple[int, str
     """Status and output of the four steps for two servers that do not exist."""
     names = {"site": "{{ site | default([]) }}", "version": "{{ version | default('') }}"}
     task = {**names, "message": "{{ commit_message | default('') }}"}
-    tasks = [{"webstack.django.deliver": {"step": step, **task}, "run_once": True, "tags": [step]} for step in STEPS]
+    steps = "{{ %s | difference(ansible_skip_tags) }}" % STEPS
+    tasks = [{"webstack.django.deliver": {"steps": steps, **task}, "run_once": True}]
     away = {"ansible_host": "127.0.0.1", "ansible_port": 1}
     inventory = {"all": {"hosts": {"web1": away, "web2": away}, "vars": {"django_sites": sites}}}
     (work.base / "hosts.yml").write_text(yaml.safe_dump(inventory))
@@ -63,7 +64,7 @@ def test_the_whole_way(work: Work, site: dict[str, Any]) -> None:
     twice = [site, {**site, "name": "stage", "domains": ["stage.example.com"]}]
     status, output = play(work, twice, *message)
     assert (status, work.there()) == (0, git(work.here, "rev-parse", "HEAD")), output
-    assert re.search(r"web1 .* changed=2 .* unreachable=0", output)
+    assert re.search(r"web1 .* changed=1 .* unreachable=0", output)
     assert git(work.here, "log", "-1", "--format=%s") == "All of it"
     assert (work.base / "ran").read_text() == "x\n"
     status, output = play(work, [site], "--skip-tags", "tests")

@@ -8,6 +8,7 @@ import asyncio
 import importlib.util
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -239,38 +240,39 @@ def test_processes_that_are_set_up(tmp_path: Path) -> None:
 # The environment of an earlier release -----------------------------------------------------------
 
 
-def test_the_same_dependencies_are_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_dependencies_are_not_installed_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     user = type("Account", (), {"pw_uid": os.getuid(), "pw_gid": os.getgid()})
     monkeypatch.setattr(venv, "account", lambda _site: user)
-    monkeypatch.setattr(os, "fchown", lambda *_: None)
-    old, new = (Site({"name": "blog", "root": str(tmp_path), "release_id": name}) for name in ("old", "new"))
-    library = Path(old.venv) / "lib/python3.13/site-packages"
-    (library / "django").mkdir(parents=True)
-    (library / "django/a.py").write_text("a = 1\n")
-    (Path(old.venv) / "bin").mkdir()
-    (Path(old.venv) / "bin/gunicorn").write_text(f"#!{old.venv}/bin/python\nrun\n")
-    (Path(old.venv) / "bin/gunicorn").chmod(0o750)
-    (Path(old.venv) / "bin/python").symlink_to("/usr/bin/python3")
-    (Path(old.venv) / "lib64").symlink_to("lib")
-    for one in (old, new):
+    sites = [Site({"name": "blog", "root": str(tmp_path), "release_id": name}) for name in ("old", "new", "third")]
+    old, new, third = sites
+    (tmp_path / "environments").mkdir()
+    for one in sites:
         Path(one.code).mkdir(parents=True)
         (Path(one.code) / "requirements.txt").write_text("-r base.txt\n")
         (Path(one.code) / "base.txt").write_text("django\n")
     name = venv.key(old, "/usr/bin/python3", "3.13.5")
-    assert venv.whole(old)
-    (Path(old.release) / "release.json").write_text(json.dumps({"id": "old", "environment": name}))
     assert venv.key(new, "/usr/bin/python3", "3.13.5") == name
     assert venv.key(new, "/usr/bin/python3", "3.13.6") != name
     (Path(new.code) / "base.txt").write_text("django\nsix\n")
     assert venv.key(new, "/usr/bin/python3", "3.13.5") != name
+    venv.make(old, name)
+    assert os.readlink(old.venv) == f"../../environments/{name[:16]}"
+    assert old.environment == str(tmp_path / "environments" / name[:16])
+    library = Path(old.environment) / "lib/python3.13/site-packages"
+    library.mkdir(parents=True)
+    assert venv.whole(old)
+    (Path(old.release) / "release.json").write_text(json.dumps({"id": "old", "environment": name}))
     assert venv.take_over(new, "another") is None
-    Path(new.venv).mkdir()
     assert venv.take_over(new, name) == "old"
-    taken = Path(new.venv)
-    assert (taken / "lib64/python3.13/site-packages/django/a.py").samefile(library / "django/a.py")
-    assert (taken / "bin/gunicorn").read_text() == f"#!{new.venv}/bin/python\nrun\n"
-    assert (taken / "bin/gunicorn").stat().st_mode & 0o777 == 0o750
-    assert os.readlink(taken / "bin/python") == "/usr/bin/python3"
-    assert (Path(old.venv) / "bin/gunicorn").read_text() == f"#!{old.venv}/bin/python\nrun\n"
-    (library / "blog.pth").write_text(old.code + "\n")  # the project is installed from its code
-    assert not venv.whole(old)
+    assert (new.environment, venv.shared(new), venv.shared(third)) == (old.environment, True, False)
+    venv.make(third, name)
+    assert third.environment == old.environment + "-2"
+    shutil.rmtree(third.release)
+    assert venv.prune(new, check_mode=True) == [f"blog: remove environment {name[:16]}-2"]
+    assert len(list((tmp_path / "environments").iterdir())) == 2
+    assert venv.prune(new) == [f"blog: remove environment {name[:16]}-2"]
+    shutil.rmtree(old.release)
+    assert venv.prune(new) == []
+    assert library.is_dir()
+    (library / "blog.pth").write_text(new.code + "\n")  # the project is installed from its code
+    assert not venv.whole(new)

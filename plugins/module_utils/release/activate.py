@@ -15,6 +15,7 @@ from ansible_collections.webstack.django.plugins.module_utils.release import (
     running,
     static,
     trial,
+    venv,
 )
 from ansible_collections.webstack.django.plugins.module_utils.release.commands import account, run
 from ansible_collections.webstack.django.plugins.module_utils.release.prepare import prepared
@@ -220,5 +221,6 @@ def prune(site: Site, check_mode: bool) -> list[str]:
             actions.append("%s: remove release %s" % (site.name, name))
             if not check_mode:
                 files.remove(os.path.join(site.releases, name))
+    actions += venv.prune(site, check_mode)
     remaining = [name for name in order if name in keep]
     return actions + static.publish(site, remaining, check_mode, prune=True)

@@ -18,7 +18,7 @@ from ansible_collections.webstack.django.plugins.module_utils.release.commands i
 )
 from ansible_collections.webstack.django.plugins.module_utils.release.dependencies import Builder
 from ansible_collections.webstack.django.plugins.module_utils.release.project import Project
-from ansible_collections.webstack.django.plugins.module_utils.release.site import Site, command
+from ansible_collections.webstack.django.plugins.module_utils.release.site import ReleaseError, Site, command
 
 _FAILED = "run it by hand in a checkout of the same commit; `build` of the site names the command and its directory"
 
@@ -27,36 +27,51 @@ def build(site: Site, overlay: dict[str, str]) -> list[str]:
     """Build a release; on any failure nothing of it remains."""
     began = time.monotonic()
     try:
-        return _build(site, overlay, began)
+        try:
+            return _build(site, overlay, began, share=True)
+        except ReleaseError:
+            # Its commands may want to install something of their own.
+            if not _all_commands(site) or not venv.shared(site):
+                raise
+            files.remove(site.venv)
+            return _build(site, overlay, began, share=False)
     finally:
         if files.load(site.release).get("id") != site.release_id:
             files.remove(site.release)
+            venv.prune(site)
 
 
-def _build(site: Site, overlay: dict[str, str], began: float) -> list[str]:
+def _all_commands(site: Site) -> list[Any]:
+    return [*site["commands"]["before_build"], *site["build"], *site["commands"]["after_build"]]
+
+
+def _build(site: Site, overlay: dict[str, str], began: float, share: bool) -> list[str]:
     gid = account(site).pw_gid
-    builder = Builder(site)
-    interpreter, version = builder.interpreter()
-    os.mkdir(site.venv, 0o750)
-    os.chown(site.venv, account(site).pw_uid, gid)
+    interpreter, version = Builder(site).interpreter()
+    name = venv.key(site, interpreter, version)
+    venv.prune(site)  # what a run that died left
+    taken = venv.take_over(site, name) if share else None
+    if not taken:
+        venv.make(site, name)
     # Build commands may need the files, links and directories that the settings need.
     configure.apply(site, overlay, check_mode=False)
-    name = venv.key(site, interpreter, version)
-    taken = venv.take_over(site, name)
+    builder = Builder(site)
     if taken:
         builder.notes.append("the same dependencies as those of release %s" % taken)
     with packages.present(site, bool(not taken or site["commands"]["before_build"] or site["build"])) as notes:
         _commands(site, site["commands"]["before_build"])
         if not taken:
             builder.install(interpreter)
-            run(site, [site.python, "-m", "compileall", "-q", "-j", "0", site.venv], site.venv, {})
+            run(site, [builder.python, "-m", "compileall", "-q", "-j", "0", site.environment], site.environment, {})
         _commands(site, site["build"])
     project = Project(site)
     for item in site["commands"]["after_build"]:
         project.line("after_build", item)
-    run(site, [site.python, "-m", "compileall", "-q", "-j", "0", site.code], site.code, {})
+    # Not with -j: to start more processes takes longer than most projects.
+    run(site, [site.python, "-m", "compileall", "-q", site.code], site.code, {})
     configure.seal(site)
-    files.seal(site.venv, gid)
+    if not taken:
+        files.seal(site.environment, gid)
     environment = name if venv.whole(site) else None
     configure.store_release(site, python=version, built=int(time.time()), environment=environment)
     words = "%s: built release %s with Python %s and %s in %d s" % (

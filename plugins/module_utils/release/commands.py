@@ -95,8 +95,8 @@ def build_environment(site: Site) -> dict[str, str]:
         UV_CACHE_DIR=os.path.join(site.cache, "uv"),
         UV_LINK_MODE="copy",  # a hard link would let the cache's owner write into a release
         UV_NO_PROGRESS="1",
-        UV_PROJECT_ENVIRONMENT=site.venv,
-        VIRTUAL_ENV=site.venv,
+        UV_PROJECT_ENVIRONMENT=site.environment,
+        VIRTUAL_ENV=site.environment,
         NPM_CONFIG_CACHE=os.path.join(site.cache, "npm"),
         NPM_CONFIG_UPDATE_NOTIFIER="false",
         CI="1",
@@ -109,6 +109,12 @@ def as_account(site: Site, argv: list[str], *options: str) -> list[str]:
     """A command as the site's user, without the way to become another one."""
     ids = ["--reuid=%d" % account(site).pw_uid, "--regid=%d" % grp.getgrnam(site.group).gr_gid]
     return ["setpriv", *ids, "--init-groups", "--no-new-privs", *options, "--", *argv]
+
+
+def kept_open(site: Site) -> list[int]:
+    """What a child inherits: one that outlives a killed run keeps the lock, so that the next run does not meet it."""
+    lock = _LOCKS.get(site.name)
+    return [lock] if lock is not None else []
 
 
 def run(
@@ -124,7 +130,6 @@ def run(
     if not as_root:
         argv = as_account(site, argv)
     with tempfile.TemporaryFile() as output:
-        lock = _LOCKS.get(site.name)
         process = subprocess.Popen(
             argv,
             cwd=cwd,
@@ -134,8 +139,7 @@ def run(
             stderr=subprocess.STDOUT,
             start_new_session=True,
             umask=0o027,
-            # A child that outlives a killed run keeps the lock, so that the next run does not meet it.
-            pass_fds=[lock] if lock is not None else [],
+            pass_fds=kept_open(site),
         )
         try:
             status = process.wait(timeout)

@@ -12,7 +12,12 @@ from typing import Any, Callable
 from ansible_collections.webstack.django.plugins.module_utils import detect_settings
 from ansible_collections.webstack.django.plugins.module_utils.release import database, files, launchers, serve
 from ansible_collections.webstack.django.plugins.module_utils.release.commands import account
-from ansible_collections.webstack.django.plugins.module_utils.release.site import Site, environment_file, quote
+from ansible_collections.webstack.django.plugins.module_utils.release.site import (
+    Site,
+    environment_file,
+    quote,
+    read_environment,
+)
 
 _HEADER = "# webstack.django.django_app: written by Ansible, changes are lost\n"
 _SETTINGS = """\
@@ -151,6 +156,18 @@ def store_release(site: Site, **more: Any) -> None:
     known = files.load(site.release)
     known.update(release_facts(site), **more)
     files.store(site.release, known, account(site).pw_gid)
+
+
+def environment(site: Site, check_mode: bool) -> list[str]:
+    """Bring the variables of the inventory into the environment of the site's processes, where the role has made it."""
+    text = files.read_text(site.environment_path)
+    if text is None or read_environment(text) == site.variables:
+        return []
+    if not check_mode:
+        header = "".join(line + "\n" for line in text.splitlines() if line.startswith("#"))
+        text = environment_file(site.variables, header) + "\n"
+        files.write(site.environment_path, text, 0o640, account(site).pw_gid)
+    return ["%s: write %s" % (site.name, site.environment_path)]
 
 
 def apply(site: Site, sources: dict[str, str], check_mode: bool) -> list[str]:

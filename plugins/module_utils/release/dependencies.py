@@ -40,6 +40,7 @@ class Builder:
     def __init__(self, site: Site) -> None:
         self.site = site
         self.environment = build_environment(site)
+        self.python = os.path.join(site.environment, "bin", "python")
         self.environment.setdefault("UV_PYTHON_INSTALL_DIR", "/opt/webstack/python")
         self.environment["UV_PYTHON_DOWNLOADS"] = "never"
         self.given: dict[str, Any] = site["dependencies"]
@@ -56,7 +57,7 @@ class Builder:
 
     def pip(self, *words: str) -> Result:
         """``uv pip install`` into the release's environment."""
-        return self.uv("pip", "install", "--python", self.site.python, *words)
+        return self.uv("pip", "install", "--python", self.python, *words)
 
     # The interpreter ---------------------------------------------------------------------------
 
@@ -96,7 +97,7 @@ class Builder:
         """Make the environment and install what the project asks for, then what is missing beside it."""
         if not os.access(UV, os.X_OK):
             raise self.site.error(STEP, "%s is not there" % UV, "run the role webstack.django.python before this one")
-        self.uv("venv", "--quiet", "--python", interpreter, "--prompt", self.site.name, self.site.venv)
+        self.uv("venv", "--quiet", "--python", interpreter, "--prompt", self.site.name, self.site.environment)
         tool = self.given["tool"] or "none"
         methods = {
             "uv": self._uv_lock,
@@ -132,7 +133,7 @@ class Builder:
 
     def _uv_lock(self) -> None:
         self._file("uv.lock")
-        self.uv("sync", "--frozen", "--no-dev", "--python", self.site.python, *self._options("--group", "--extra"))
+        self.uv("sync", "--frozen", "--no-dev", "--python", self.python, *self._options("--group", "--extra"))
 
     def _poetry_lock(self) -> None:
         """Poetry turns its own lock into requirements, without asking any index; uv installs them."""
@@ -170,7 +171,7 @@ class Builder:
         groups = self._options("--group", "--extra")[: 2 * len(self.given["groups"])]
         buildable = path.endswith("setup.py") or "[build-system]" in text
         if buildable:
-            argv = [UV, "pip", "install", "--python", self.site.python, *groups, "--editable", "." + extras]
+            argv = [UV, "pip", "install", "--python", self.python, *groups, "--editable", "." + extras]
             done = run(self.site, argv, self.directory, self.environment)
             if not done.status:
                 return
@@ -189,13 +190,13 @@ class Builder:
 
     def installed(self) -> dict[str, str]:
         """Names (normalised) and versions of what is installed."""
-        listed = self.uv("pip", "list", "--quiet", "--python", self.site.python, "--format=json").text
+        listed = self.uv("pip", "list", "--quiet", "--python", self.python, "--format=json").text
         start = listed.find("[")
         return {normal(one["name"]): one["version"] for one in json.loads(listed[start:] or "[]")}
 
     def imports(self, module: str) -> bool:
         """Whether a module can be imported in the release's environment."""
-        done = run(self.site, [self.site.python, "-c", "import " + module], "/", self.environment)
+        done = run(self.site, [self.python, "-c", "import " + module], "/", self.environment)
         return done.status == 0
 
     def _add(self) -> None:
@@ -207,7 +208,7 @@ class Builder:
         wanted += self._driver(there) + self._cache(there) + self._queue(there)
         if not wanted:
             return
-        pinned = self.uv("pip", "freeze", "--quiet", "--exclude-editable", "--python", self.site.python).text
+        pinned = self.uv("pip", "freeze", "--quiet", "--exclude-editable", "--python", self.python).text
         lines = [line for line in pinned.splitlines() if re.match(r"^[\w.-]+==", line)]
         self.pip("--constraint", self._write("constraints.txt", lines), *wanted)
 
@@ -265,7 +266,7 @@ class Builder:
 
     def _verdict(self) -> None:
         self._django(self.installed())
-        done = run(self.site, [UV, "pip", "check", "--python", self.site.python], "/", self.environment)
+        done = run(self.site, [UV, "pip", "check", "--python", self.python], "/", self.environment)
         if done.status:
             wrong = [line for line in done.text.splitlines() if "requires" in line or "not compatible" in line]
             self.notes += ["installed packages disagree: " + line.strip() for line in wrong[:10]]

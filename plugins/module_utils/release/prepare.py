@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -12,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from ansible_collections.webstack.django.plugins.module_utils.release import backup, configure, files
+from ansible_collections.webstack.django.plugins.module_utils.release import backup, configure, files, trial
 from ansible_collections.webstack.django.plugins.module_utils.release.commands import account, failed
 from ansible_collections.webstack.django.plugins.module_utils.release.project import Project
 from ansible_collections.webstack.django.plugins.module_utils.release.site import Site, command
@@ -57,11 +58,31 @@ def prepare(
             *actions,
             "%s: check, collect static files and migrate for release %s" % (site.name, site.release_id),
         ], []
-    project = Project(site)
-    if not again:
+    with Project(site) as project:
+        if again:
+            return _prepare(site, project, name, actions, skip, half)
         if site["migrate"] and "migrate" not in skip:
             actions += _migrate(site, project, check_mode, again=False)
         return actions, []
+
+
+def _prepare(
+    site: Site, project: Project, name: str, actions: list[str], skip: Sequence[str], half: bool
+) -> tuple[list[str], list[str]]:
+    """The steps, for a configuration of this name."""
+    with contextlib.ExitStack() as stack:
+        ahead = None if half else trial.ahead(site)
+        if ahead:
+            stack.enter_context(ahead)
+        done = _steps(site, project, name, actions, skip, half)
+        if ahead and ahead.problem(trial.AHEAD) is None:
+            trial.passed(site)
+        return done
+
+
+def _steps(
+    site: Site, project: Project, name: str, actions: list[str], skip: Sequence[str], half: bool
+) -> tuple[list[str], list[str]]:
     gid = account(site).pw_gid
     settings = project.settings(migrations=bool(site["migrate"]) and "migrate" not in skip)
     warnings: list[str] = []
@@ -83,7 +104,7 @@ def prepare(
             elif step == "collectstatic":
                 actions += _collect(site, project, settings)
             elif site["migrate"]:
-                actions += _migrate(site, project, check_mode, again=True)
+                actions += _migrate(site, project, check_mode=False, again=True)
     finally:
         configure.seal(site)
     root = _root(site, settings)

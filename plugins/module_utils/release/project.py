@@ -16,6 +16,7 @@ from ansible_collections.webstack.django.plugins.module_utils.release.commands i
     failed,
     run,
 )
+from ansible_collections.webstack.django.plugins.module_utils.release.session import Session
 from ansible_collections.webstack.django.plugins.module_utils.release.site import Site, command
 
 # Settings print what they like at import: the answer stands between marks.
@@ -83,17 +84,39 @@ def _sources(site: Site) -> dict[str, str]:
 
 
 class Project:
-    """The project of a built release."""
+    """The project of a built release; within ``with`` it is loaded once for all commands."""
 
     def __init__(self, site: Site) -> None:
         self.site = site
+        self._within = False
+        self._session: Session | None = None
         self.environment = environment(site)
         self._commands: list[str] = []
         self._migrations: dict[str, Any] | None = None  # the answer that came with the settings
         self.known: list[str] = []  # the migrations of this release, after `pending`
 
+    def __enter__(self) -> Project:
+        self._within = True
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._within = False
+        self._unload()
+
+    def _unload(self) -> None:
+        if self._session:
+            self._session.close()
+            self._session = None
+
+    def _forked(self, **asked: Any) -> Result | None:
+        """A command in the process that has the project loaded; None where there is none."""
+        return self._session.ask(**asked) if self._session and self._session.alive else None
+
     def manage(self, *words: str, extra: dict[str, str] | None = None) -> Result:
         """Run a management command as the site's user, with more variables if there are any."""
+        done = None if extra else self._forked(words=words)
+        if done:
+            return done
         argv = [*configure.manage_command(self.site), *words]
         return run(self.site, argv, self.site.project, {**self.environment, **(extra or {})})
 
@@ -109,12 +132,12 @@ class Project:
         one = command(item)
         words = shlex.split(one["run"])
         if words and words[0] in self._known():
-            argv = [*configure.manage_command(self.site), *words]
-            directory = self.site.project
+            done = self.manage(*words)
         else:
-            argv = ["/bin/sh", "-c", one["run"]]
             directory = os.path.join(self.site.code, one["dir"]) if one["dir"] else self.site.project
-        done = run(self.site, argv, directory, self.environment)
+            done = run(self.site, ["/bin/sh", "-c", one["run"]], directory, self.environment)
+        self._unload()  # it may have changed what the project reads when it is loaded
+        self._within = False
         if done.status:
             advice = "try it on the host with `webstack-manage %s ...`; %s" % (self.site.name, serving)
             raise failed(self.site, step, [one["run"]], done, advice)
@@ -126,8 +149,7 @@ class Project:
         return self._commands
 
     def _ask(self, code: str, step: str, advice: str) -> dict[str, Any]:
-        words = ["shell", "-c", code + _PRINT]
-        done = self.manage(*words)
+        done = self._forked(code=code + _PRINT) or self._first(code + _PRINT)
         answer = None if done.status else _answer(done.text)
         if answer is None:  # a project may have a `shell` of its own, which takes other words
             argv = [self.site.python, "-c", "import django\ndjango.setup()\n" + code + _PRINT]
@@ -136,6 +158,15 @@ class Project:
         if answer is None:
             raise failed(self.site, step, ["manage.py", "shell", "-c", "..."], done, advice)
         return answer
+
+    def _first(self, code: str) -> Result:
+        """Have Django's shell run code; within ``with`` the process stays for what comes after it."""
+        if not self._within or self._session:
+            return self.manage("shell", "-c", code)
+        self._session = Session(
+            self.site, [*configure.manage_command(self.site), "shell", "-c"], code, self.environment
+        )
+        return self._session.first
 
     def settings(self, migrations: bool = False) -> dict[str, Any]:
         """What the settings come to; also the proof that they can be imported. Asks for the migrations as well."""

@@ -199,9 +199,19 @@ class Site:
         return os.path.join(self.release, "code")
 
     @property
+    def environments(self) -> str:
+        """The directory of all virtual environments."""
+        return self.path("environments")
+
+    @property
     def venv(self) -> str:
-        """The virtual environment."""
+        """The virtual environment, as the release knows it: a link."""
         return os.path.join(self.release, "venv")
+
+    @property
+    def environment(self) -> str:
+        """Where that is: what is installed keeps this path."""
+        return os.path.realpath(self.venv)
 
     @property
     def python(self) -> str:

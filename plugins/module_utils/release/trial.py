@@ -18,6 +18,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -32,7 +33,8 @@ from ansible_collections.webstack.django.plugins.module_utils.release.running im
 from ansible_collections.webstack.django.plugins.module_utils.release.site import Site, read_environment
 
 _WEB = "web"
-_SECONDS = 5.0  # that it gets to end
+_FRESH = 300  # seconds for which it counts that a release served on trial
+AHEAD = 3.0  # seconds that a trial ahead of its time is waited for; after that comes a second one
 # Hands over the socket as systemd does (sd_listen_fds(3)) and becomes the program.
 _START = """\
 import os, sys
@@ -62,6 +64,12 @@ class _Trial(Process):
         """Whether it has ended."""
         return self.process.returncode is not None
 
+    def end(self) -> None:
+        """End it with all its children, which nobody waits for."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
 
 def possible(site: Site) -> bool:
     """Whether a release can be tried."""
@@ -70,24 +78,74 @@ def possible(site: Site) -> bool:
     return bool(health.get("proof") and started and (health["socket"] or health["address"]))
 
 
+class Trial:
+    """The web process of the wanted release beside the one that serves; from the start of ``with`` to its end."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> Trial:
+        site = self.site
+        with contextlib.ExitStack() as stack:
+            gid = account(site).pw_gid
+            directory = tempfile.mkdtemp(prefix="webstack-trial-%s-" % site.name, dir="/run")
+            stack.callback(shutil.rmtree, directory, ignore_errors=True)
+            os.chown(directory, 0, gid)
+            os.chmod(directory, 0o750)
+            self._path = os.path.join(directory, "web.sock")
+            running = _running(site, _command(site, directory, gid), self._path)
+            self._process, self._output = stack.enter_context(running)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._stack.close()
+
+    def problem(self, patience: float | None = None) -> str | None:
+        """Why the release does not serve; None where it does.
+
+        Args:
+            patience: seconds to wait, instead of those of the health check.
+        """
+        health = {**self.site["health"], "socket": self._path, "address": None}
+        problem = unhealthy(self.site, [self._process], patience, health=health)
+        if problem is None:
+            return None
+        self._output.seek(0)
+        said = Result(0, self._output.read().decode("utf-8", "replace")).tail()
+        return problem + ("; it said last:\n" + said if said else "")
+
+
 def unfit(site: Site) -> str | None:
     """Why the wanted release does not serve; None where it does."""
-    gid = account(site).pw_gid
-    directory = tempfile.mkdtemp(prefix="webstack-trial-%s-" % site.name, dir="/run")
-    try:
-        os.chown(directory, 0, gid)
-        os.chmod(directory, 0o750)
-        path = os.path.join(directory, "web.sock")
-        health = {**site["health"], "socket": path, "address": None}
-        with _running(site, _command(site, directory, gid), path) as (trial, output):
-            problem = unhealthy(site, [trial], health=health)
-            if problem is None:
-                return None
-            output.seek(0)
-            said = Result(0, output.read().decode("utf-8", "replace")).tail()
-            return problem + ("; it said last:\n" + said if said else "")
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
+    if _served(site):
+        return None
+    with Trial(site) as trial:
+        return trial.problem()
+
+
+def ahead(site: Site) -> Trial | None:
+    """A trial that starts while the release is still prepared, so that its time is not added.
+
+    Only good news of it count: what the preparation brings may be what it lacks.
+    """
+    return Trial(site) if possible(site) else None
+
+
+def passed(site: Site) -> None:
+    """Note that a release serves, with its configuration of this moment."""
+    files.update_state(site.release, account(site).pw_gid, tried=[_configuration(site), time.time()])
+
+
+def _configuration(site: Site) -> str:
+    return read_environment(files.read_text(os.path.join(site.release, "env")) or "").get("WEBSTACK_CONFIG", "")
+
+
+def _served(site: Site) -> bool:
+    """Whether it was seen to serve a moment ago."""
+    name, when = files.state(site.release).get("tried") or ("", 0)
+    return bool(name == _configuration(site) and 0 <= time.time() - when < _FRESH)
 
 
 def _command(site: Site, directory: str, gid: int) -> list[str]:
@@ -131,18 +189,8 @@ def _running(site: Site, command: list[str], path: str) -> Iterator[tuple[_Trial
             umask=0o027,
             pass_fds=[listener.fileno()],
         )
+        trial = _Trial(process)
         try:
-            yield _Trial(process), output
+            yield trial, output
         finally:
-            _end(process)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End it with all its children; both servers take INT for the quick end."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGINT)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(_SECONDS)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+            trial.end()

@@ -1,9 +1,9 @@
 # Copyright: webstack.django maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The same dependencies are not installed twice: the environment of an earlier release becomes that of the next one.
+"""The same dependencies are not installed twice: releases that need the same ones share an environment.
 
-Its files are hard links, which belong to root and are written by nobody. What holds the path of the release (scripts)
-is copied with the new one; an environment that holds it elsewhere, such as in a link to the code, is not taken over.
+``environments/<key>`` belongs to root once it is built, and is written by nobody; ``releases/<id>/venv`` is a link to it. An
+environment that holds the path of its release, such as a link to the code, is not shared.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from ansible_collections.webstack.django.plugins.module_utils.release.commands i
 from ansible_collections.webstack.django.plugins.module_utils.release.site import Site
 
 _INCLUDED = re.compile(r"^\s*(?:-r|--requirement|-c|--constraint)[\s=]*(\S+)", re.MULTILINE)
-_ELF = b"\x7fELF"
 # What tells that something of the checkout is installed, and where that is.
 _LINKS = ("*.pth", "*.egg-link", "__editable__*", "*.dist-info/direct_url.json")
 
@@ -46,6 +45,7 @@ def key(site: Site, interpreter: str, version: str) -> str:
     parts: list[Any] = [interpreter, version, given, site["source"]["package"], site["app_server"], site.interface]
     parts += [site["settings_overlay"], site.cache_kind, (site["database"] or {}).get("engine")]
     parts += [str((site["broker"] or {}).get("url")).partition(":")[0]]
+    parts += [site["build"], site["commands"]["before_build"], site["commands"]["after_build"]]
     parts += [sorted((os.path.relpath(path, site.code), text) for path, text in texts.items())]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -61,44 +61,46 @@ def whole(site: Site) -> bool:
     return True
 
 
+def make(site: Site, name: str) -> None:
+    """Make an empty environment for a release, which lies beside the releases and is named after its key."""
+    user = account(site)
+    path = os.path.join(site.environments, name[:16])
+    number = 1
+    while os.path.lexists(path):  # of the same dependencies, and yet not to be shared
+        number += 1
+        path = "%s-%d" % (os.path.join(site.environments, name[:16]), number)
+    os.mkdir(path, 0o750)
+    os.chown(path, user.pw_uid, user.pw_gid)
+    files.link(os.path.relpath(path, site.release), site.venv)
+
+
 def take_over(site: Site, name: str) -> str | None:
-    """Make the environment from that of an earlier release with the same key; its id, or None where there is none."""
+    """Use the environment of an earlier release with the same key; the id of that, or None where there is none."""
     for release in static.kept(site):
         directory = os.path.join(site.releases, release)
         if release == site.release_id or files.state(directory).get("bad"):
             continue
-        if files.load(directory).get("environment") == name:
-            _link(site, directory)
+        target = files.link_target(os.path.join(directory, "venv"))
+        if target and files.load(directory).get("environment") == name:
+            files.link(target, site.venv)
             return release
     return None
 
 
-def _link(site: Site, directory: str) -> None:
-    user = account(site)
-    old, new = directory.encode(), site.release.encode()
-    top = os.path.join(directory, "venv")
-    for base, directories, names in os.walk(top):
-        target = os.path.normpath(os.path.join(site.venv, os.path.relpath(base, top)))
-        if target != site.venv:
-            os.mkdir(target, 0o750)
-        os.chown(target, user.pw_uid, user.pw_gid)
-        copied = base == top or os.path.basename(base) == "bin"
-        for entry in [*names, *(one for one in directories if os.path.islink(os.path.join(base, one)))]:
-            source, path = os.path.join(base, entry), os.path.join(target, entry)
-            if os.path.islink(source):
-                os.symlink(os.readlink(source), path)
-            elif not copied or not _copy(source, path, old, new, user.pw_gid):
-                os.link(source, path)
+def _used(site: Site) -> list[str]:
+    """The environment of each release."""
+    return [os.path.realpath(one) for one in glob.glob(os.path.join(glob.escape(site.releases), "*", "venv"))]
 
 
-def _copy(source: str, path: str, old: bytes, new: bytes, gid: int) -> bool:
-    """Copy a script that names its release; False where it does not."""
-    with open(source, "rb") as file:
-        content = file.read()
-    if content.startswith(_ELF) or old not in content:
-        return False
-    with open(path, "xb") as file:
-        file.write(content.replace(old, new))
-        os.fchown(file.fileno(), 0, gid)
-        os.fchmod(file.fileno(), os.stat(source).st_mode & 0o777)
-    return True
+def shared(site: Site) -> bool:
+    """Whether other releases use this environment."""
+    return _used(site).count(site.environment) > 1
+
+
+def prune(site: Site, check_mode: bool = False) -> list[str]:
+    """Remove the environments that no release uses."""
+    there = {os.path.realpath(one) for one in glob.glob(os.path.join(glob.escape(site.environments), "*"))}
+    stray = sorted(there - set(_used(site)))
+    for one in stray if not check_mode else []:
+        files.remove(one)
+    return ["%s: remove environment %s" % (site.name, os.path.basename(one)) for one in stray]

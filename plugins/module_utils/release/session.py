@@ -1,0 +1,135 @@
+# Copyright: webstack.django maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The project is loaded once, and each management command is a fork of that process.
+
+Loading it is most of the time that a command takes. What a command does to its process (connections, sys.exit, settings
+that it overrides) ends with its fork, as it would with a process of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import tempfile
+from typing import Any
+
+from ansible_collections.webstack.django.plugins.module_utils.release.commands import Result, as_account, kept_open
+from ansible_collections.webstack.django.plugins.module_utils.release.site import Site
+
+_SECONDS = 5.0  # that it gets to end
+# Runs in the project's process. A project that asks for the command it was started with, or has threads (whose locks
+# would stay taken in a fork), gets processes of its own.
+_SERVE = """
+def _webstack_serve():
+    import json, os, sys, threading
+    from django.core.management import execute_from_command_line
+    from django.db import connections
+    replies = os.fdopen({replies}, "w", buffering=1)
+    def asks():
+        top = {code!r} + os.sep
+        for name, module in list(sys.modules.items()):
+            path = getattr(module, "__file__", None) or ""
+            if path.startswith(top):
+                with open(path, "rb") as file:
+                    if file.read().count(b"argv") > (name == "__main__"):
+                        return True
+        return False
+    if threading.active_count() > 1 or asks():
+        return
+    print(0, file=replies)
+    for line in sys.stdin:
+        asked = json.loads(line)
+        if threading.active_count() > 1:
+            return
+        connections.close_all()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        pid = os.fork()
+        if not pid:
+            replies.close()
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+            if "code" in asked:
+                exec(asked["code"], {{"__name__": "webstack"}})
+            else:
+                sys.argv = [sys.argv[0], *asked["words"]]
+                execute_from_command_line(sys.argv)
+            sys.exit()
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), file=replies)
+_webstack_serve()
+"""
+
+
+class Session:
+    """One process of a project that answers again and again."""
+
+    def __init__(self, site: Site, argv: list[str], code: str, environment: dict[str, str]) -> None:
+        """Start it.
+
+        Args:
+            site: the site.
+            argv: the command that runs code, which is its last word.
+            code: what it runs first.
+            environment: of the process.
+        """
+        read, write = os.pipe()
+        self._replies = os.fdopen(read, encoding="ascii")
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115  # until close()
+        self._seen = 0
+        try:
+            self._process = subprocess.Popen(
+                as_account(site, [*argv, code + _SERVE.format(replies=write, code=site.code)]),
+                cwd=site.project,
+                env=environment,
+                bufsize=0,
+                stdin=subprocess.PIPE,
+                stdout=self._output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                umask=0o027,
+                pass_fds=[write, *kept_open(site)],
+            )
+        finally:
+            os.close(write)
+        self.first = self._wait() or Result(self._process.wait(), self._said())
+        self.alive = self._process.poll() is None
+
+    def ask(self, **asked: Any) -> Result | None:
+        """Run a management command (``words``) or ``code``; None where this process cannot, and nothing was run."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(asked).encode() + b"\n")
+        except BrokenPipeError:
+            self.alive = False
+            return None
+        done = self._wait()
+        self.alive = done is not None
+        return done
+
+    def _wait(self) -> Result | None:
+        """How the command under way ends; None where the process ends without a word."""
+        reply = self._replies.readline().strip()
+        return Result(int(reply), self._said()) if reply else None
+
+    def _said(self) -> str:
+        """What was said since the last time; the processes go on writing at their own place."""
+        parts: list[bytes] = []
+        while True:
+            part = os.pread(self._output.fileno(), 1 << 20, self._seen)
+            if not part:
+                return b"".join(parts).decode("utf-8", "replace")
+            self._seen += len(part)
+            parts.append(part)
+
+    def close(self) -> None:
+        """End it."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        self._replies.close()
+        self._output.close()
