@@ -11,7 +11,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.webstack.django.plugins.plugin_utils.plan import inspect, validate
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.build import for_host
-from ansible_collections.webstack.django.plugins.plugin_utils.plan.context import Site, World, broker, packages
+from ansible_collections.webstack.django.plugins.plugin_utils.plan.context import Site, World, broker
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.inventory import Inventory, mistakes
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.parts import unwanted
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.schema import Error
@@ -96,9 +96,6 @@ class ActionModule(ActionBase):
         return {
             "webstack_sites": [complete.get(site["name"], Site(site)).as_dict() for site in sites],
             "webstack_selected": [site["name"] for site in selected],
-            "webstack_selected_packages": sorted(
-                {one for site in selected for one in packages(complete[site["name"]])["run"]}
-            ),
         }
 
     def _master(self, variables: Mapping[str, Any]) -> bytes:

@@ -72,6 +72,7 @@ class ActionModule(ActionBase):
                 "retry": {"type": "bool", "default": False},
                 "unlock": {"type": "bool", "default": False},
                 "skip": {"type": "list", "elements": "str", "default": []},
+                "needs": {"type": "dict", "default": {}},
                 "half": {"type": "bool", "default": False},
             }
         )
@@ -83,6 +84,7 @@ class ActionModule(ActionBase):
             "retry": args["retry"],
             "skip": args["skip"],
             "half": args["half"],
+            "needs": args["needs"],
             "run": this_run("deploy", over="*" if args["unlock"] else ""),
             "overlay": {path.name: path.read_text(encoding="utf-8") for path in sorted(_OVERLAY.glob("*.py"))},
         }

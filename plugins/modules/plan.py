@@ -72,8 +72,7 @@ EXAMPLES = r"""
 RETURN = r"""
 ansible_facts:
   description:
-    - C(webstack_sites), C(webstack_selected) and C(webstack_selected_packages) after V(validate) - all sites, the names of those
-      that the run is about, and the packages of the distribution that these need to run.
+    - C(webstack_sites) and C(webstack_selected) after V(validate) - all sites, and the names of those that the run is about.
     - C(webstack_sites_given), C(webstack_selected) and C(webstack_tiers) after V(inventory) - all sites with their defaults,
       names as above, and the tiers (C(database), C(cache), C(app), C(web)) that the server serves.
     - C(webstack_plan) after V(host).

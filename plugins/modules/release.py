@@ -51,6 +51,11 @@ options:
     description: For V(prepare) and V(stage), steps to leave out. The next run does them.
     type: list
     elements: str
+  needs:
+    description:
+      - For V(probe), V(stage) and V(deploy), what the server has to have before anything is done - names of the C(processes) of these
+        sites, all of them, and of C(packages). Otherwise the task fails, and C(lacks) says what is missing.
+    type: dict
   half:
     description: Whether V(prepare) ends before the migration; the next call goes on there.
     type: bool
@@ -90,6 +95,10 @@ todo:
   type: list
   elements: str
   returned: always
+lacks:
+  description: Missing C(processes) or such that are to be there no more, and missing C(packages).
+  type: dict
+  returned: failure for want of them
 switch:
   description: Sites that serve another release than the wanted one, or none.
   type: list

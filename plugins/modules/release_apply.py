@@ -84,6 +84,7 @@ from ansible_collections.webstack.django.plugins.module_utils.release import (
     files,
     lock,
     mirror,
+    needs,
     prepare,
 )
 from ansible_collections.webstack.django.plugins.module_utils.release.commands import locked
@@ -116,6 +117,7 @@ class Steps:
         self.archives: dict[str, str] = payload.get("archives") or {}
         self.packed: dict[str, str] = payload.get("packed") or {}
         self.retry = bool(payload.get("retry"))
+        self.needs: dict[str, list[str]] = payload.get("needs") or {}
         self.half = bool(payload.get("half"))
         self.migrations: dict[str, list[str]] = payload.get("migrations") or {}
         self.skip = [str(one) for one in payload.get("skip") or []]
@@ -131,9 +133,19 @@ class Steps:
     def run(self, step: str) -> Outcome:
         """Run one step for every site that is to be there; all sites are staged before the first one switches."""
         outcome = Outcome()
+        if self.needs:
+            self._see(outcome)
         for one in ("stage", "activate") if step == "deploy" else (step,):
             self._step(one, outcome)
         return outcome
+
+    def _see(self, outcome: Outcome) -> None:
+        try:
+            needs.see([site for site in self.sites if site.present], self.needs)
+        except needs.Lacking as error:
+            if not self.check_mode:
+                raise
+            outcome.actions.append("would set up: %s" % error)
 
     def _step(self, step: str, outcome: Outcome) -> None:
         method = getattr(self, "_" + step)
@@ -286,6 +298,8 @@ def main() -> None:
         outcome = steps.run(step)
     except lock.Held as error:
         module.fail_json(msg=str(error), held=error.lock, invocation=invocation)
+    except needs.Lacking as error:
+        module.fail_json(msg=str(error), lacks=error.lacks, invocation=invocation)
     except ReleaseError as error:
         module.fail_json(msg=str(error), invocation=invocation)
     except (KeyError, ValueError) as error:

@@ -16,6 +16,7 @@ import pytest
 from ansible_collections.webstack.django.plugins.module_utils.release import (
     backup,
     configure,
+    needs,
     prepare,
     rollback,
     serve,
@@ -28,7 +29,6 @@ from ansible_collections.webstack.django.plugins.module_utils.release.site impor
     environment_file,
     read_environment,
 )
-from ansible_collections.webstack.django.plugins.modules import deployable
 
 WSGI = """
 def application(environ, start_response):
@@ -232,9 +232,9 @@ def test_processes_that_are_set_up(tmp_path: Path) -> None:
     launchers.mkdir()
     for name in ("shop-web", "shop-night"):
         (launchers / name).write_text("exec /srv/shop/current/run/x\n")
-    assert deployable.known(["blog", "shop"], str(tmp_path)) == {"blog-web", "shop-web", "shop-night"}
-    assert sorted(deployable.known(["blog"], str(tmp_path)) ^ {"blog-web", "blog-worker"}) == ["blog-worker"]
-    assert sorted(deployable.known(["shop"], str(tmp_path)) ^ {"shop-web"}) == ["shop-night"]
+    assert needs.known(["blog", "shop"], str(tmp_path)) == {"blog-web", "shop-web", "shop-night"}
+    assert sorted(needs.known(["blog"], str(tmp_path)) ^ {"blog-web", "blog-worker"}) == ["blog-worker"]
+    assert sorted(needs.known(["shop"], str(tmp_path)) ^ {"shop-web"}) == ["shop-night"]
 
 
 # The environment of an earlier release -----------------------------------------------------------

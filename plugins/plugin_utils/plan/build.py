@@ -202,6 +202,13 @@ def _ports(plan: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"port": port, "programs": programs} for port, programs in found.items()]
 
 
+def _slow(site: Site) -> bool:
+    """Whether something of the user's, or of the distribution's, comes between the steps of a deployment."""
+    return bool(
+        any(site.given["hooks"].values()) or site.given["fetch"] == "host" or site.given["backup_before_migrate"]
+    )
+
+
 def _application_server(world: World, host: Host, share: int) -> dict[str, Any]:
     """The variables of an application server's roles."""
     live = world.live
@@ -238,6 +245,7 @@ def _application_server(world: World, host: Host, share: int) -> dict[str, Any]:
             f"{one['name']}.{kind}" for one in of["supervisord"] for kind in ("socket", "timer", "service")
         ],
         "django_app_sites": [app_site(site, world, host) for site in world.sites],
+        "at_once": len(world.tiers["app"]) == 1 and not world.others("web", host.name) and not any(map(_slow, live)),
         "django_app_static_hosts": [web.name for web in world.others("web", host.name)],
     }
 
@@ -268,6 +276,7 @@ def for_host(name: str, world: World, absent: Sequence[str] = ()) -> dict[str, A
         "systemd_processes": [],
         "supervisord_processes": [],
         "supervisord_replaces": [],
+        "at_once": False,
         "django_app_sites": [],
         "django_app_static_hosts": [],
         "nginx_sites": [],

@@ -37,7 +37,7 @@ OTHER_VARIABLES = (
     "webstack_memory_mb",
 )
 # Set by the plan itself.
-FACTS = tuple("webstack_" + one for one in "plan selected selected_packages sites sites_given tiers".split())
+FACTS = ("webstack_plan", "webstack_selected", "webstack_sites", "webstack_sites_given", "webstack_tiers")
 # Names of groups that people use for a tier.
 _GROUPS = {
     **dict.fromkeys(("db", "dbs", "postgres", "postgresql", "dbserver", "dbservers"), "database"),
