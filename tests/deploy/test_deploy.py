@@ -193,31 +193,128 @@ def test_two_deployments_at_once(site: Site) -> None:
     assert site.words() == "the first of two"
 
 
-@pytest.mark.parametrize("seconds", [4.0, 7.0])
-def test_a_deployment_that_is_killed_is_completed_by_the_next(site: Site, seconds: float) -> None:
-    site.say(f"killed after {seconds}")
+def at(site: Site, step: str) -> None:
+    """Wait until a deployment is at a step."""
+    site.server.run(f'until grep -qs \'"step": "{step}"\' /run/webstack-deploy-plain.json; do sleep 0.01; done')
+
+
+@pytest.mark.parametrize("step", ["stage", "build", "prepare", "activate"])
+@pytest.mark.parametrize("what", ["the controller", "both ends"])
+def test_a_deployment_that_is_killed_is_completed_by_the_next(site: Site, step: str, what: str) -> None:
+    words = f"killed {what} at {step}"
+    site.say(words)
     argv = site.command("deploy", site="plain")
     with site.load():
         with subprocess.Popen(argv, cwd=ROOT, text=True, stdout=subprocess.PIPE, start_new_session=True) as process:
-            time.sleep(seconds)
+            at(site, step)
+            if what == "both ends":
+                site.server.run("pkill -9 -f [A]nsiballZ_release_apply")
             subprocess.run(["kill", "-9", "--", f"-{process.pid}"], check=False)
         run = site.play("deploy", site="plain")
         assert run.rc == 0, run.end
     assert site.seen["failed"] == 0, site.seen
-    assert site.words() == f"killed after {seconds}"
+    assert site.words() == words
 
 
-def test_many_deployments_leave_what_is_to_be_kept(site: Site) -> None:
-    assert len(site.server.run("ls /srv/plain/releases").split()) == 3
-    assert site.server.run("pgrep -u plain -a -f webstack-trial || true") == ""
-    assert site.server.run("ls -d /run/webstack-trial* 2>/dev/null || true") == ""
+def tidy(site: Site) -> None:
+    """There is what is to be kept, and nothing else."""
+    server = site.server
+    assert len(server.run("ls /srv/plain/releases").split()) == 3
+    assert len(server.run("ls /srv/plain/environments").split()) == 1
+    main = server.run("systemctl show --property=MainPID --value plain-web").strip()
+    strangers = f"ps -o pid=,ppid=,args= -u plain | awk '$1 != {main} && $2 != {main}'"
+    assert server.run(strangers) == ""
+    left = (
+        "find /run /tmp /var/tmp /srv/plain -maxdepth 2 \\( -name '*trial*' -o -name '*ansible*' -o -name '*.tmp' \\)"
+    )
+    assert server.run(left) == ""
+
+
+def test_twenty_deployments_leave_what_is_to_be_kept(site: Site) -> None:
+    with site.load():
+        for number in range(20):
+            site.say(f"one of twenty: {number}")
+            run = site.play("deploy", site="plain")
+            assert run.rc == 0, run.end
+    assert site.seen["failed"] == 0, site.seen
+    assert site.words() == "one of twenty: 19"
+    tidy(site)
+
+
+def test_a_commit_that_brings_a_process_and_one_that_takes_it_away(site: Site) -> None:
+    site.commit(
+        {"Procfile": "web: gunicorn config.wsgi\nclock: python manage.py shell -c 'import time; time.sleep(9999)'\n"}
+    )
+    run = site.play("deploy", site="plain")
+    assert run.rc == 0, run.end
+    assert site.server.run("systemctl is-active plain-clock").strip() == "active"
+    run = site.play("deploy", site="plain")
+    assert (run.rc, run.changed) == (0, 0), run.end
+    site.git("rm", "--quiet", "Procfile")
+    site.commit({})
+    run = site.play("deploy", site="plain")
+    assert run.rc == 0, run.end
+    assert site.server.run("systemctl is-active plain-clock || true").strip() == "inactive"
+
+
+def test_task_files_of_the_user_come_at_their_places(site: Site, tmp_path: Path) -> None:
+    places = ["before_build", "after_build", "before_migrate", "after_migrate", "before_switch", "after_switch"]
+    for place in places:
+        line = f'echo "{place} {{{{ webstack_site }}}} $(readlink /srv/plain/current)" >> /run/hooks'
+        (tmp_path / f"{place}.yml").write_text(f"- ansible.builtin.shell: |\n    {line}\n")
+    before, commit = site.serving(), site.say("with task files")
+    site.given["hooks"] = {place: [str(tmp_path / f"{place}.yml")] for place in places}
+    try:
+        run = site.play("deploy", site="plain")
+        assert run.rc == 0, run.end
+        again = site.play("deploy", site="plain")
+    finally:
+        site.given.pop("hooks")
+    assert site.serving().startswith(commit[:12])
+    serving = [before] * 5 + [site.serving()]
+    lines = [f"{place} plain releases/{release}" for place, release in zip(places, serving)]
+    assert site.server.run("cat /run/hooks").splitlines() == lines
+    assert (again.rc, again.changed) == (0, 0), again.end
+
+
+def test_a_server_that_fetches_itself_and_loses_its_network(site: Site) -> None:
+    server, repo, words = site.server, site.given["repo"], site.words()
+    server.run("command -v git >/dev/null || apt-get -qq install -y git >/dev/null 2>&1")
+    bundle = site.code.parent / "plain.bundle"
+    site.say("fetched by the server")
+    site.git("bundle", "create", "--quiet", str(bundle), "HEAD", "main")
+    subprocess.run(
+        ["docker", "cp", "--quiet", str(bundle), f"{server.facts['container']}:/srv/plain.bundle"], check=True
+    )
+    server.run(
+        "git clone --quiet --bare /srv/plain.bundle /srv/git/plain.git && chmod -R a+rX /srv/git && systemd-run --quiet"
+        " --unit=gitd -p User=nobody git -c safe.directory='*' daemon --reuseaddr --export-all --base-path=/srv/git"
+    )
+    site.given |= {"repo": f"git://{server.facts['address']}/plain.git", "fetch": "host"}
+    gone = "git config --system url.git://127.0.0.1:9/.insteadOf git://"
+    try:
+        server.run(gone)
+        with site.load():
+            run = site.play("deploy", site="plain")
+        assert run.rc != 0, run.end
+        assert "site plain, fetch" in run.output, run.end
+        assert "check that this host reaches the repository" in run.output, run.end
+        assert (site.seen["failed"], site.words()) == (0, words), site.seen
+        server.run("git config --system --unset-all url.git://127.0.0.1:9/.insteadOf")
+        run = site.play("deploy", site="plain")
+        assert run.rc == 0, run.end
+        assert site.words() == "fetched by the server"
+    finally:
+        site.given["repo"] = repo
+        site.given.pop("fetch")
+        server.run("systemctl stop gitd; rm -f /etc/gitconfig")
 
 
 def test_a_restart_of_the_server_in_the_middle(site: Site) -> None:
     site.say("after the restart")
     argv = site.command("deploy", site="plain")
     with subprocess.Popen(argv, cwd=ROOT, text=True, stdout=subprocess.DEVNULL) as process:
-        time.sleep(5)
+        at(site, "prepare")
         site.server.restart()
         process.wait()
     assert site.server.wait(f"https://{HOST}/")["status"] == 200
