@@ -208,7 +208,7 @@ def test_a_deployment_that_is_killed_is_completed_by_the_next(site: Site, step: 
         with subprocess.Popen(argv, cwd=ROOT, text=True, stdout=subprocess.PIPE, start_new_session=True) as process:
             at(site, step)
             if what == "both ends":
-                site.server.run("pkill -9 -f [A]nsiballZ_release_apply")
+                site.server.run("pkill -9 -x -f '/usr/bin/python3[.0-9]*'")
             subprocess.run(["kill", "-9", "--", f"-{process.pid}"], check=False)
         run = site.play("deploy", site="plain")
         assert run.rc == 0, run.end
