@@ -76,6 +76,18 @@ def test_each_command_is_as_in_a_process_of_its_own(start: Start) -> None:
     assert one.alive
 
 
+@pytest.mark.parametrize(("words", "status"), [(("check", "--deploy"), 0), (("fail",), 3)])
+def test_a_command_beside_others(start: Start, words: tuple[str, ...], status: int) -> None:
+    one = start("print('loaded')")
+    assert one.begin(words)
+    other = one.ask(words=["collectstatic"])
+    assert other and (other.status, other.text) == (0, "['collectstatic'] 1 ''\nat the end\n")
+    done = one.end()
+    assert done and (done.status, done.text.count("at the end")) == (status, 1)
+    assert f"{list(words)} 1 ''" in done.text
+    assert one.ask(code="pass")
+
+
 def test_a_project_that_cannot_be_loaded(start: Start) -> None:
     one = start("print('before')\nraise SystemExit('not configured')")
     assert (one.first.status, one.first.text, one.alive) == (1, "before\nnot configured\n", False)

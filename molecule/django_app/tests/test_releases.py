@@ -21,7 +21,7 @@ def test_a_release_is_switched_to_without_a_failed_request(host, deploy):
     with visitors(host) as answers:
         run = deploy("two", "blog2")
     assert run.rc == 0, run.output
-    assert (predicted.changed, run.changed) == (3, 3), predicted.output + run.output
+    assert (predicted.changed, run.changed) == (2, 2), predicted.output + run.output
     assert serves(host, "two", "blog2")
     django = "/srv/blog/releases/%s/venv/lib/python3*/site-packages/django/__init__.py"
     assert len(set(host.check_output(f"stat -c %i {django % 'one'} {django % 'two'}").split())) == 1  # not built twice
@@ -138,9 +138,9 @@ def test_a_preparation_that_was_killed_leaves_nothing_behind(host, deploy):
 
 def test_a_full_disk(host, deploy, variables):
     before = pid(host)
-    used = host.check_output("du -sm /srv/blog/releases").split()[0]
+    used = host.check_output("du -sm /srv/blog/environments").split()[0]
     host.check_output(f"mount -t tmpfs -o size={int(used) + 20}M,mode=0750 none /mnt")
-    host.check_output("cp -a /srv/blog/releases/. /mnt && mount --bind /mnt /srv/blog/releases")
+    host.check_output("cp -a /srv/blog/environments/. /mnt && mount --bind /mnt /srv/blog/environments")
     try:
         # With other dependencies, or it would take the environment over, which needs no space.
         given = variables["blog"]["dependencies"]
@@ -152,7 +152,7 @@ def test_a_full_disk(host, deploy, variables):
         assert serves(host, "six", "blog2")
         assert pid(host) == before
     finally:
-        host.check_output("umount /srv/blog/releases /mnt")
+        host.check_output("umount /srv/blog/environments /mnt")
 
 
 def test_another_environment_restarts_the_process(host, deploy, variables):

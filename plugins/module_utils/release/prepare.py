@@ -18,6 +18,7 @@ from ansible_collections.webstack.django.plugins.module_utils.release.commands i
 from ansible_collections.webstack.django.plugins.module_utils.release.project import Project
 from ansible_collections.webstack.django.plugins.module_utils.release.site import Site, command
 
+_CHECK = ("check", "--deploy")
 _KEEPS = "The old release keeps serving."
 # PostgreSQL's lock_timeout, and errors 1205 of MariaDB's lock_wait_timeout.
 _WAITED = re.compile(r"canceling statement due to lock timeout|Lock wait timeout exceeded")
@@ -96,6 +97,9 @@ def _steps(
         wanted = done if half else order
         if files.state(site.release).get("half") == name:
             wanted = [step for step in wanted if step not in done]
+        alone = not any(site["commands"][key] for key in ("before_collectstatic", "after_collectstatic"))
+        if wanted[:2] == ["collectstatic", "check"] and alone and not {"collectstatic", "check"} & set(skip):
+            project.begin(*_CHECK)
         for step in wanted:
             if step in skip:
                 actions.append("%s: skip %s" % (site.name, step))
@@ -135,11 +139,9 @@ def steps(site: Site) -> list[str]:
 
 def _check(site: Site, project: Project) -> list[str]:
     """``check --deploy``; errors stop the deployment, warnings are passed on."""
-    done = project.manage("check", "--deploy")
+    done = project.manage(*_CHECK)
     if done.status:
-        raise failed(
-            site, "check", ["manage.py", "check", "--deploy"], done, "correct the project and deploy again. " + _KEEPS
-        )
+        raise failed(site, "check", ["manage.py", *_CHECK], done, "correct the project and deploy again. " + _KEEPS)
     if "System check identified no issues" in done.text:
         return []
     found = re.findall(r"^\S*: \([\w.]+\) .*$", done.text, re.MULTILINE)

@@ -90,6 +90,7 @@ class Project:
         self.site = site
         self._within = False
         self._session: Session | None = None
+        self._begun: tuple[str, ...] = ()
         self.environment = environment(site)
         self._commands: list[str] = []
         self._migrations: dict[str, Any] | None = None  # the answer that came with the settings
@@ -114,11 +115,22 @@ class Project:
 
     def manage(self, *words: str, extra: dict[str, str] | None = None) -> Result:
         """Run a management command as the site's user, with more variables if there are any."""
+        done = self._session.end() if self._session and self._begun == words else None
+        if done and not done.status:
+            return done
         done = None if extra else self._forked(words=words)
         if done:
             return done
         argv = [*configure.manage_command(self.site), *words]
         return run(self.site, argv, self.site.project, {**self.environment, **(extra or {})})
+
+    def begin(self, *words: str) -> None:
+        """Begin a management command that will be asked for, beside others, where that is possible.
+
+        Only its good end counts: what the others do may be what it needs, so after a bad one it is run again.
+        """
+        if self._session and self._session.alive and self._session.begin(words):
+            self._begun = words
 
     def must(self, step: str, *words: str, advice: str) -> Result:
         """Run a management command that has to succeed."""

@@ -13,6 +13,7 @@ import os
 import signal
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from typing import Any
 
 from ansible_collections.webstack.django.plugins.module_utils.release.commands import Result, as_account, kept_open
@@ -38,9 +39,15 @@ def _webstack_serve():
         return False
     if threading.active_count() > 1 or asks():
         return
+    def end(pid):
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), file=replies)
     print(0, file=replies)
+    beside = 0
     for line in sys.stdin:
         asked = json.loads(line)
+        if asked.get("end"):
+            end(beside)
+            continue
         if threading.active_count() > 1:
             return
         connections.close_all()
@@ -50,13 +57,20 @@ def _webstack_serve():
         if not pid:
             replies.close()
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+            sys.stdin = open(os.devnull)  # the other one may have read ahead
+            if asked.get("beside"):
+                os.dup2({aside}, 1)
+                os.dup2({aside}, 2)
             if "code" in asked:
                 exec(asked["code"], {{"__name__": "webstack"}})
             else:
                 sys.argv = [sys.argv[0], *asked["words"]]
                 execute_from_command_line(sys.argv)
             sys.exit()
-        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), file=replies)
+        if asked.get("beside"):
+            beside = pid
+        else:
+            end(pid)
 _webstack_serve()
 """
 
@@ -75,37 +89,54 @@ class Session:
         """
         read, write = os.pipe()
         self._replies = os.fdopen(read, encoding="ascii")
-        self._output = tempfile.TemporaryFile()  # noqa: SIM115  # until close()
+        self._outputs = [tempfile.TemporaryFile() for _ in range(2)]  # noqa: SIM115  # until close()
         self._seen = 0
+        aside = self._outputs[1].fileno()
+        serve = _SERVE.format(replies=write, aside=aside, code=site.code)
         try:
             self._process = subprocess.Popen(
-                as_account(site, [*argv, code + _SERVE.format(replies=write, code=site.code)]),
+                as_account(site, [*argv, code + serve]),
                 cwd=site.project,
                 env=environment,
                 bufsize=0,
                 stdin=subprocess.PIPE,
-                stdout=self._output,
+                stdout=self._outputs[0],
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 umask=0o027,
-                pass_fds=[write, *kept_open(site)],
+                pass_fds=[write, aside, *kept_open(site)],
             )
         finally:
             os.close(write)
+        self.alive = True
         self.first = self._wait() or Result(self._process.wait(), self._said())
         self.alive = self._process.poll() is None
 
     def ask(self, **asked: Any) -> Result | None:
         """Run a management command (``words``) or ``code``; None where this process cannot, and nothing was run."""
+        done = self._wait() if self._send(asked) else None
+        self.alive = done is not None
+        return done
+
+    def begin(self, words: Sequence[str]) -> bool:
+        """Begin a management command beside those that are asked for; one in the life of the process."""
+        return self._send({"words": words, "beside": True})
+
+    def end(self) -> Result | None:
+        """How that command ended; None where it did not."""
+        if not self._send({"end": True}):
+            return None
+        reply = self._replies.readline().strip()
+        self._outputs[1].seek(0)
+        return Result(int(reply), self._outputs[1].read().decode("utf-8", "replace")) if reply else None
+
+    def _send(self, asked: dict[str, Any]) -> bool:
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(json.dumps(asked).encode() + b"\n")
         except BrokenPipeError:
             self.alive = False
-            return None
-        done = self._wait()
-        self.alive = done is not None
-        return done
+        return self.alive
 
     def _wait(self) -> Result | None:
         """How the command under way ends; None where the process ends without a word."""
@@ -116,7 +147,7 @@ class Session:
         """What was said since the last time; the processes go on writing at their own place."""
         parts: list[bytes] = []
         while True:
-            part = os.pread(self._output.fileno(), 1 << 20, self._seen)
+            part = os.pread(self._outputs[0].fileno(), 1 << 20, self._seen)
             if not part:
                 return b"".join(parts).decode("utf-8", "replace")
             self._seen += len(part)
@@ -131,5 +162,5 @@ class Session:
         except subprocess.TimeoutExpired:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
-        self._replies.close()
-        self._output.close()
+        for file in (self._replies, *self._outputs):
+            file.close()
