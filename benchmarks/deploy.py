@@ -6,8 +6,8 @@
 A server of the test bed gets a site; then, for each combination of web server, application server and process manager
 (pairwise, or all with --full), visitors ask for its page 60 times a second, by HTTP/1.1 with and without keep-alive and by
 HTTP/2, while changed code is deployed again and again, and once more while nothing is. Every answer but 200 and every
-refused or reset connection is a failure. Beside it: an unchanged commit, a rollback, and by-hand.sh, which pulls the
-same commits, collects static files, migrates and restarts.
+refused or reset connection is a failure. After it, without visitors: an unchanged commit, a rollback, and deployments of
+changed code in turn with by-hand.sh, which pulls, collects static files, migrates and restarts.
 """
 
 from __future__ import annotations
@@ -99,17 +99,18 @@ def measure(choices: dict[str, str], deploys: int) -> str:
             with site.load():
                 time.sleep(15)
             quiet = site.seen
-            times = []
             with site.load():
                 for number in range(deploys):
                     site.say(f"words {number}")
-                    times.append(timed(lambda: site.play("deploy", site="plain")))
+                    timed(lambda: site.play("deploy", site="plain"))
             seen = site.seen
-            unchanged = timed(lambda: site.play("deploy", site="plain"))
+            unchanged = statistics.median(timed(lambda: site.play("deploy", site="plain")) for _ in range(3))
             back = timed(lambda: site.play("rollback", site="plain"))
             script = by_hand(site)
-            hands = []
-            for number in range(3):
+            times, hands = [], []
+            for number in range(5):  # in turn, with no visitors
+                site.say(f"deployed {number}")
+                times.append(timed(lambda: site.play("deploy", site="plain")))
                 site.say(f"by hand {number}")
                 hands.append(timed(script))
         finally:
