@@ -50,7 +50,7 @@ WEB_SERVERS = (
         "apache",
         "apache2.service",
         "/etc/apache2/sites-available/webstack-{}.conf",
-        r'^<Proxy "balancer://webstack{}-{}">\n(?P<body>.*?)^</Proxy>',
+        r'^ *<Proxy "balancer://webstack{}-{}">\n(?P<body>.*?)^ *</Proxy>',
         "_without_",
         rf"^ *BalancerMember {_MEMBER}",
         rf'^ *ProxyPass "/" (?!"balancer:){_MEMBER}',

@@ -33,17 +33,16 @@ def nginx(flags: str = vhosts.DRAINED, addresses: list[str] = ADDRESSES, most: i
 
 def apache(flags: str = vhosts.DRAINED, most: int = 2) -> str:
     """What the role apache writes."""
-    text = ""
+    text = '<VirtualHost *:443>\n    ProxyPass "/static/" "!"\n'
     for out in [without for size in range(most + 1) for without in combinations(range(1, 5), size)]:
-        text += f'<Proxy "balancer://webstack{"".join(f"_without_{number}" for number in out)}-blog">\n'
-        text += "    ProxySet lbmethod=byrequests\n"
+        text += f'    <Proxy "balancer://webstack{"".join(f"_without_{number}" for number in out)}-blog">\n'
+        text += "        ProxySet lbmethod=byrequests\n"
         for number, address in enumerate(ADDRESSES, 1):
             if number not in out:
                 unix = address.startswith("/")
                 url = f"unix:{address}|uwsgi://blog-{number}.webstack.invalid" if unix else f"http://{address}"
-                text += f'    BalancerMember "{url}" disablereuse=On retry=5\n'
-        text += "</Proxy>\n"
-    text += '<VirtualHost *:443>\n    ProxyPass "/static/" "!"\n'
+                text += f'        BalancerMember "{url}" disablereuse=On retry=5\n'
+        text += "    </Proxy>\n"
     text += "".join(f"    SetEnvIfExpr \"-f '{flags}/blog:{number}'\" x=y\n" for number in range(1, 5) if most)
     return (
         text + '    ProxyPass "/" "balancer://webstack${webstack:without}-blog/" interpolate nocanon\n</VirtualHost>\n'
