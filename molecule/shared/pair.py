@@ -1,4 +1,7 @@
-"""An application that answers with its port, after a moment in which a careless switch would lose the request."""
+"""An application that answers with its port, after a moment in which a careless switch would lose the request.
+
+To a WebSocket it sends its port and says goodbye.
+"""
 
 import http.server
 import sys
@@ -10,8 +13,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        time.sleep(0.02)
+        time.sleep(3 if self.path == "/slow" else 0.02)
         body = sys.argv[1].encode()
+        if self.headers.get("Upgrade") == "websocket":
+            self.send_response(101)
+            self.send_header("Upgrade", "websocket")
+            self.send_header("Connection", "Upgrade")
+            self.end_headers()
+            self.wfile.write(body)
+            self.close_connection = True
+            return
         self.send_response(503 if self.path == "/busy" else 200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

@@ -4,12 +4,10 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from typing import Any, NamedTuple
 
 from ansible_collections.webstack.django.plugins.module_utils import checkers, private_view
-from ansible_collections.webstack.django.plugins.module_utils.config_files import Change, Declared, plan
+from ansible_collections.webstack.django.plugins.module_utils.config_files import Change
 from ansible_collections.webstack.django.plugins.module_utils.config_files_transaction import Transaction
 
 
@@ -19,12 +17,6 @@ class Outcome(NamedTuple):
     refusal: checkers.Refusal | None
     checked: str  # preview, live or no
     no_preview: str  # why they could not look before the change
-
-
-def rewritten(path: str, text: str) -> list[Change]:
-    """The change of a file that is there to another text, with owner and mode as they are."""
-    info = os.lstat(path)
-    return plan([Declared(path, "file", text.encode(), info.st_uid, info.st_gid, stat.S_IMODE(info.st_mode))], [])
 
 
 def _rehearse(changes: list[Change], checks: list[dict[str, Any]]) -> checkers.Refusal | None:

@@ -10,9 +10,9 @@ version_added: 0.1.0
 description:
   - Runs on a web server that the role P(webstack.django.nginx#role) or P(webstack.django.apache#role) has set up. A drained
     application server gets no new requests of that site; those that it has, it finishes.
-  - The file of the virtual host is changed atomically and only where the web server's checker accepts it. Then the web
-    server is reloaded gracefully, which fails no request.
-  - The next run of the role writes what is declared, and so brings every application server back.
+  - A file for each drained application server is in C(/run/webstack-drained). It counts at once, without a reload, so no
+    connection of a visitor is closed.
+  - The next run of the role, and a restart of the machine, bring every application server back.
 options:
   site:
     description: Name of the site.
@@ -23,16 +23,25 @@ options:
     type: str
     required: true
   state:
-    description: Whether it gets requests (V(active)) or none any more (V(drained)). The last one is never drained.
+    description:
+      - Whether it gets requests (V(active)) or none any more (V(drained)).
+      - The last one is never drained, nor are more than two at the same time.
     type: str
     choices: [active, drained]
     required: true
+  together:
+    description:
+      - For V(drained), the application servers that may be drained at the same time. Others get requests again, as a run
+        that was killed leaves them.
+      - Without it, all others stay as they are.
+    type: list
+    elements: str
 attributes:
   check_mode:
-    description: Predicts the change, including what the checker would say.
+    description: Predicts the change.
     support: full
   diff_mode:
-    description: Shows the change of the file.
+    description: Shows the files that come and go.
     support: full
 author: webstack.django maintainers (@webstack)
 """
@@ -52,27 +61,30 @@ servers:
   type: list
   elements: dict
   sample: [{address: "10.0.0.4:8001", active: true}, {address: "10.0.0.5:8001", active: false}]
-actions:
-  description: What was, or would be, done to the web server.
-  returned: success
-  type: list
-  elements: str
-  sample: [reload nginx.service]
 """
+
+import os
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.webstack.django.plugins.module_utils import config_files_checked, vhosts
-from ansible_collections.webstack.django.plugins.module_utils.config_files import ConfigError
+from ansible_collections.webstack.django.plugins.module_utils.config_files import ConfigError, Declared, plan
 from ansible_collections.webstack.django.plugins.module_utils.config_files_transaction import Transaction, explain
-from ansible_collections.webstack.django.plugins.module_utils.services import Manager, ServiceError
 
 
-def _reload(module, vhost, changed):
-    """Have the web server read the file where it has not yet; what was, or would be, done."""
-    manager = Manager(module.run_command)
-    unit = manager.units([{"name": vhost.web.unit}])[0]
-    declared = {"name": unit.name, "enabled": unit.enabled, "reload_on": [vhost.path]}
-    return manager.converge([declared], module.check_mode) or ([f"reload {unit.name}"] if changed else [])
+def _flags(site, servers):
+    """The files as they are to be, and no directory without any."""
+    flags = {vhosts.flag_file(site, one.number): one for one in servers}
+    try:
+        others = {os.path.join(vhosts.DRAINED, name) for name in os.listdir(vhosts.DRAINED)} - set(flags)
+    except FileNotFoundError:
+        others = set()
+    if not others and all(one.active for one in servers):
+        return [Declared(vhosts.DRAINED, "absent")]
+    declared = [Declared(vhosts.DRAINED, "directory", mode=0o755)]
+    for path, one in flags.items():
+        content = None if one.active else f"{one.address}\n".encode()
+        declared.append(Declared(path, "absent" if one.active else "file", content))
+    return declared
 
 
 def _switch(module, transaction):
@@ -80,21 +92,11 @@ def _switch(module, transaction):
     if not module.check_mode:
         transaction.open()
     vhost = vhosts.find(site, lambda unit: module.run_command(["systemctl", "is-active", "--quiet", unit])[0] == 0)
-    if not vhost.running:
-        raise vhosts.VhostError(f"site {site}: {vhost.web.unit}, whose file {vhost.path} is, does not run; start it")
-    text = vhost.switched(address, module.params["state"] == "active")
-    changes = config_files_checked.rewritten(vhost.path, text)
-    checks = [{"argv": vhost.web.check}]
-    refusal = config_files_checked.settle(changes, checks, transaction, module.check_mode).refusal
-    if refusal is not None:
-        command = " ".join(refusal.argv)
-        raise vhosts.VhostError(
-            f"site {site}: {command} {refusal.reason}, so {vhost.path} stays as it was. Its words:\n{refusal.words}"
-        )
-    result = {"actions": _reload(module, vhost, bool(changes))}
-    result["changed"] = bool(changes or result["actions"])
-    after = vhosts.Vhost(site, vhost.web, vhost.path, text)
-    result["servers"] = [{"address": one.address, "active": one.active} for one in after.servers()]
+    after = vhost.switched(address, module.params["state"] == "active", module.params["together"])
+    changes = plan(_flags(site, after), [])
+    config_files_checked.settle(changes, [], transaction, module.check_mode)
+    result = {"changed": bool(changes)}
+    result["servers"] = [{"address": one.address, "active": one.active} for one in after]
     if module._diff:
         result["diff"] = [change.as_diff() for change in changes]
     return result
@@ -106,13 +108,14 @@ def main():
             "site": {"type": "str", "required": True},
             "address": {"type": "str", "required": True},
             "state": {"type": "str", "choices": ["active", "drained"], "required": True},
+            "together": {"type": "list", "elements": "str"},
         },
         supports_check_mode=True,
     )
     transaction = Transaction()
     try:
         result = _switch(module, transaction)
-    except (vhosts.VhostError, ConfigError, ServiceError) as error:
+    except (vhosts.VhostError, ConfigError) as error:
         module.fail_json(msg=str(error))
     except OSError as error:
         module.fail_json(msg=explain("", error))

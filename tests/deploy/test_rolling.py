@@ -3,14 +3,46 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from servers import Server, project
-from site_under_load import Site
+from site_under_load import SAYING, Site
 
 APPS = ["app1", "app2", "app3"]
+PATIENCE = 0.2  # seconds that a request may be on its way from the web server
+# Tells the journal when a visitor asked (who is none: the questions of the deployment itself).
+TELLING = """
+
+import sys, time
+
+_telling = index
+
+
+def index(request):
+    if "httpx" in request.headers.get("User-Agent", ""):
+        print(f"asked {time.time()}", file=sys.stderr, flush=True)
+    return _telling(request)
+"""
+# Writes down on the web server when a server is drained, and when no more.
+WATCH = """
+import os, time
+before = set()
+while True:
+    try:
+        there = {name for name in os.listdir("/run/webstack-drained") if name.startswith("plain:")}
+    except FileNotFoundError:
+        there = set()
+    for name in there ^ before:
+        print(time.time(), int(name[6:]), int(name in there), flush=True)
+    before = there
+    time.sleep(0.005)
+"""
 GROUPS = {"database": ["front"], "cache": ["front"], "web": ["front"], "app": APPS}
 
 
@@ -37,10 +69,43 @@ def serving(site: Site) -> list[str]:
     return [one.run("readlink /srv/plain/current").strip().removeprefix("releases/") for one in site.servers[1:]]
 
 
+@contextmanager
+def watched(site: Site) -> Iterator[dict[str, list[tuple[float, float]]]]:
+    """When each application server was drained."""
+    site.server.run(
+        f"systemd-run --unit=watch -p StandardOutput=truncate:/run/watch python3 -u -c {shlex.quote(WATCH)}"
+    )
+    found: dict[str, list[tuple[float, float]]] = {}
+    try:
+        yield found
+    finally:
+        site.server.run("systemctl stop watch")
+    vhost = site.server.run("cat /etc/nginx/webstack.d/plain.conf")
+    addresses = re.findall(r"^    server (\S+):\d+ ", vhost.partition("}")[0], re.MULTILINE)
+    names = {str(one.facts["address"]): name for one, name in zip(site.servers[1:], APPS)}
+    began: dict[str, float] = {}
+    for line in site.server.run("cat /run/watch").splitlines():
+        moment, number, there = line.split()
+        name = names[addresses[int(number) - 1]]
+        if there == "1":
+            began[name] = float(moment)
+        else:
+            found.setdefault(name, []).append((began.pop(name), float(moment)))
+    assert not began
+
+
+def asked(site: Site, name: str) -> list[float]:
+    """When visitors asked this application server."""
+    lines = site.servers[1 + APPS.index(name)].run("journalctl -u plain-web -o cat --since=-10min")
+    return [float(moment) for moment in re.findall(r"asked (\d+\.\d+)", lines)]
+
+
 def test_a_release_comes_to_one_server_after_the_other(site: Site) -> None:
+    site.commit({"notes/views.py": site.original + SAYING.format(words="first") + TELLING})
+    assert site.play("deploy", site="plain").rc == 0
     (before,) = set(serving(site))
-    site.say("rolling")
-    with site.load():
+    site.commit({"notes/views.py": site.original + SAYING.format(words="rolling") + TELLING})
+    with watched(site) as drained, site.load():
         run = site.play("deploy", site="plain")
         assert run.rc == 0, run.end
     (after,) = set(serving(site))
@@ -48,19 +113,47 @@ def test_a_release_comes_to_one_server_after_the_other(site: Site) -> None:
     assert set(site.seen["releases"]) == {before, after}
     switched = re.findall(r"(?:changed|ok): \[(app\d)\]", run.output.partition("Switch, one server")[2])
     assert list(dict.fromkeys(switched)) == APPS
+    # Each of them was drained once, and one after the other; nobody asked it then.
+    times = [drained[name] for name in APPS]
+    assert [len(one) for one in times] == [1, 1, 1]
+    assert times == sorted(times)
+    assert all(first[0][1] < second[0][0] for first, second in pairwise(times))
+    for name, ((start, end),) in zip(APPS, times):
+        moments = asked(site, name)
+        assert [moment for moment in moments if start + PATIENCE < moment < end] == []
+        assert end - start > 2 * PATIENCE
+        assert any(moment < start for moment in moments) and any(moment > end for moment in moments)
     run = site.play("site")  # as the roles would have it
     assert (run.rc, run.changed) == (0, 0), run.end
 
 
-def test_servers_are_drained_where_that_is_wanted(site: Site) -> None:
-    site.say("drained")
-    run = site.play("deploy", site="plain", drain=True)
-    assert run.rc == 0, run.end
-    assert run.output.count("=> (item=plain on front)") == 6, run.end
+def test_two_at_a_time(site: Site) -> None:
+    """And what a killed run left drained gets requests again."""
+    site.say("two")
+    site.server.run("mkdir /run/webstack-drained && touch /run/webstack-drained/plain:3")
+    with watched(site) as drained, site.load():
+        run = site.play("deploy", site="plain", serial=2)
+        assert run.rc == 0, run.end
+    assert site.seen["failed"] == 0, site.seen
     assert len(set(serving(site))) == 1
-    assert " down;" not in site.server.run("cat /etc/nginx/webstack.d/plain.conf")
+    ((first, _end),), ((second, end),) = drained["app1"], drained["app2"]
+    assert [len(drained[name]) for name in APPS] == [1, 1, 2]
+    assert abs(first - second) < end - second
+    assert drained["app3"][0][1] < drained["app3"][1][0]
+    assert drained["app3"][1][0] > end
     run = site.play("site")
     assert (run.rc, run.changed) == (0, 0), run.end
+
+
+@pytest.mark.parametrize("choices", [{"drain": False}, {"serial": 3}], ids=["drain", "serial"])
+def test_requests_wait_where_nothing_is_drained(site: Site, choices: dict[str, Any]) -> None:
+    site.say(f"waiting {len(choices)} {list(choices)}")
+    with watched(site) as drained, site.load():
+        run = site.play("deploy", site="plain", **choices)
+        assert run.rc == 0, run.end
+    assert site.seen["failed"] == 0, site.seen
+    assert drained == {}
+    assert len(set(serving(site))) == 1
 
 
 def test_a_bad_release_ends_at_the_first_server(site: Site) -> None:
@@ -81,6 +174,7 @@ def test_a_bad_release_ends_at_the_first_server(site: Site) -> None:
     assert site.seen["failed"] == 0, site.seen
     for one in site.servers[1:]:
         assert one.run("ls /run/webstack-deploy-plain.json 2>/dev/null || true") == ""
+    assert site.server.run("ls /run/webstack-drained 2>/dev/null || true") == ""
     run = site.play("site")  # tidies up what is beyond the number to keep
     assert run.rc == 0, run.end
     assert serving(site) == before

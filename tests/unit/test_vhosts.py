@@ -4,106 +4,152 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from pathlib import Path
 
 import pytest
+from ansible_collections.webstack.django.plugins.module_utils import vhosts
 from ansible_collections.webstack.django.plugins.module_utils.vhosts import WEB_SERVERS, Vhost, VhostError, find
 
-NGINX = """\
-# server 10.0.0.9:1;
-upstream webstack_blog {
-    server 10.0.0.4:8001 max_fails=2 fail_timeout=5s;
-    server [fd00::5]:8001 max_fails=2 fail_timeout=5s down;
-    server unix:/run/webstack/blog/web.sock fail_timeout=0;
-}
+SOCKET = "/run/webstack/blog/web.sock"
+ADDRESSES = ["10.0.0.4:8001", "[fd00::5]:8001", SOCKET, "10.0.0.7:8001"]
 
-server {
-    server_name blog.example.com;
-}
-"""
-APACHE = """\
-<Proxy "balancer://webstack-blog">
-    ProxySet lbmethod=byrequests
-    BalancerMember "http://10.0.0.4:8001" disablereuse=On upgrade=websocket retry=5
-    BalancerMember "http://[fd00::5]:8001" disablereuse=On retry=5 status=+D
-    BalancerMember "unix:/run/webstack/blog/web.sock|uwsgi://blog-3.webstack.invalid" disablereuse=On retry=5
-</Proxy>
-<VirtualHost *:443>
-    ProxyPass "/static/" "!"
-    ProxyPass "/" "balancer://webstack-blog/" nocanon
-</VirtualHost>
-"""
+
+def nginx(flags: str = vhosts.DRAINED, addresses: list[str] = ADDRESSES, most: int = 2) -> str:
+    """What the role nginx writes."""
+    text = "# server 10.0.0.9:1;\n"
+    numbers = range(1, len(addresses) + 1)
+    for out in [without for size in range(most + 1) for without in combinations(numbers, size)]:
+        text += f"upstream webstack{''.join(f'-without-{number}' for number in out)}_blog {{\n"
+        for number, address in enumerate(addresses, 1):
+            if number not in out:
+                unix = "unix:" if address.startswith("/") else ""
+                text += f"    server {unix}{address} max_fails=2 fail_timeout=5s;\n"
+        text += "}\n\n"
+    text += "server {\n"
+    text += "".join(f'    if (-f "{flags}/blog:{number}") {{ }}\n' for number in numbers if most)
+    return text + "}\n"
+
+
+def apache(flags: str = vhosts.DRAINED, most: int = 2) -> str:
+    """What the role apache writes."""
+    text = '<VirtualHost *:443>\n    ProxyPass "/static/" "!"\n'
+    for out in [without for size in range(most + 1) for without in combinations(range(1, 5), size)]:
+        text += f'    <Proxy "balancer://webstack{"".join(f"_without_{number}" for number in out)}-blog">\n'
+        text += "        ProxySet lbmethod=byrequests\n"
+        for number, address in enumerate(ADDRESSES, 1):
+            if number not in out:
+                unix = address.startswith("/")
+                url = f"unix:{address}|uwsgi://blog-{number}.webstack.invalid" if unix else f"http://{address}"
+                text += f'        BalancerMember "{url}" disablereuse=On retry=5\n'
+        text += "    </Proxy>\n"
+    text += "".join(f"    SetEnvIfExpr \"-f '{flags}/blog:{number}'\" x=y\n" for number in range(1, 5) if most)
+    return (
+        text + '    ProxyPass "/" "balancer://webstack${webstack:without}-blog/" interpolate nocanon\n</VirtualHost>\n'
+    )
+
+
 ONE = """\
 <VirtualHost *:443>
     ProxyPass "/static/" "!"
     ProxyPass "/" "{}/" nocanon disablereuse=On retry=0
 </VirtualHost>
 """
-SOCKET = "/run/webstack/blog/web.sock"
 TWICE = pytest.mark.parametrize("number", [0, 1], ids=["nginx", "apache"])
 
 
-def vhost(number: int, text: str = "") -> Vhost:
-    return Vhost("blog", WEB_SERVERS[number], "/etc/x.conf", text or (NGINX, APACHE)[number])
+@pytest.fixture(autouse=True)
+def flags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The directory of the files that drain."""
+    directory = tmp_path / "flags"
+    directory.mkdir()
+    monkeypatch.setattr(vhosts, "DRAINED", str(directory))
+    return directory
+
+
+def vhost(number: int, text: str = "", most: int = 2) -> Vhost:
+    return Vhost("blog", WEB_SERVERS[number], "/etc/x.conf", text or (nginx, apache)[number](vhosts.DRAINED, most=most))
+
+
+def active(servers: list[vhosts.Server]) -> list[str]:
+    return [one.address for one in servers if one.active]
 
 
 @TWICE
-def test_all_servers_are_found(number: int) -> None:
-    found = [(one.address, one.active) for one in vhost(number).servers()]
-    assert found == [("10.0.0.4:8001", True), ("[fd00::5]:8001", False), (SOCKET, True)]
+def test_all_servers_are_found(number: int, flags: Path) -> None:
+    (flags / "blog:2").touch()
+    (flags / "other:1").touch()
+    found = [(one.number, one.address, one.active) for one in vhost(number).servers()]
+    assert found == [(n, address, n != 2) for n, address in enumerate(ADDRESSES, 1)]
 
 
 @TWICE
 def test_another_site_has_other_servers(number: int) -> None:
-    text = (NGINX, APACHE)[number].replace("webstack_blog", "webstack_blogs").replace("webstack-blog", "webstack-blogs")
+    text = vhost(number).text.replace("_blog", "_blogs").replace("-blog", "-blogs")
     assert vhost(number, text).servers() == []
 
 
-@pytest.mark.parametrize(
-    ("number", "address", "line"),
-    [
-        (0, "10.0.0.4:8001", "    server 10.0.0.4:8001 max_fails=2 fail_timeout=5s down;\n"),
-        (0, SOCKET, f"    server unix:{SOCKET} fail_timeout=0 down;\n"),
-        (0, f"unix:{SOCKET}", f"    server unix:{SOCKET} fail_timeout=0 down;\n"),
-        (1, "10.0.0.4:8001", '"http://10.0.0.4:8001" disablereuse=On upgrade=websocket retry=5 status=+D\n'),
-        (1, SOCKET, '|uwsgi://blog-3.webstack.invalid" disablereuse=On retry=5 status=+D\n'),
-    ],
-)
-def test_a_server_goes_and_comes_back(number: int, address: str, line: str) -> None:
-    before = vhost(number)
-    drained = before.switched(address, False)
-    assert line in drained
-    assert len(drained.splitlines()) == len(before.text.splitlines())
-    again = vhost(number, drained)
-    assert again.switched(address, False) == drained
-    assert again.switched(address, True) == before.text
-
-
-def test_a_line_without_parameters() -> None:
-    text = "upstream webstack_blog {\n    server 10.0.0.4:1;\n    server 10.0.0.5:1;\n}\n"
-    drained = vhost(0, text).switched("10.0.0.5:1", False)
-    assert drained == text.replace("5:1;", "5:1 down;")
-    assert vhost(0, drained).switched("10.0.0.5:1", True) == text
+@TWICE
+@pytest.mark.parametrize("address", ["10.0.0.4:8001", SOCKET, f"unix:{SOCKET}"])
+def test_a_server_goes_and_comes_back(number: int, address: str, flags: Path) -> None:
+    one = vhost(number)
+    place = ADDRESSES.index(address.removeprefix("unix:")) + 1
+    rest = [other for other in ADDRESSES if other != address.removeprefix("unix:")]
+    assert active(one.switched(address, False)) == rest
+    assert active(one.switched(address, True)) == ADDRESSES
+    (flags / f"blog:{place}").touch()
+    assert active(one.switched(address, False)) == rest
+    assert active(one.switched(address, True)) == ADDRESSES
+    assert active(one.switched(ADDRESSES[1], True)) == rest
 
 
 @TWICE
-def test_the_last_one_stays(number: int) -> None:
-    less = vhost(number, vhost(number).switched(SOCKET, False))
+def test_two_at_a_time(number: int, flags: Path) -> None:
+    (flags / "blog:4").touch()
+    assert active(vhost(number).switched(ADDRESSES[1], False)) == [ADDRESSES[0], SOCKET]
+    (flags / "blog:2").touch()
+    with pytest.raises(VhostError) as error:
+        vhost(number).switched(ADDRESSES[0], False)
+    assert str(error.value).endswith(
+        "10.0.0.4:8001 is not drained, since so many cannot be at the same time; bring one of these back first "
+        "(state: active): [fd00::5]:8001, 10.0.0.7:8001"
+    )
+
+
+@TWICE
+def test_what_another_run_left_comes_back(number: int, flags: Path) -> None:
+    for name in ("blog:2", "blog:4"):
+        (flags / name).touch()
+    one = vhost(number)
+    assert active(one.switched(ADDRESSES[0], False, [ADDRESSES[0]])) == ADDRESSES[1:]
+    assert active(one.switched(ADDRESSES[0], False, [ADDRESSES[0], ADDRESSES[3]])) == ADDRESSES[1:3]
+    assert active(one.switched(ADDRESSES[1], True, [ADDRESSES[0]])) == ADDRESSES[:3]
+
+
+def test_the_last_one_stays(flags: Path) -> None:
+    one = vhost(0, nginx(str(flags), ADDRESSES[:2], 1))
+    (flags / "blog:2").touch()
     with pytest.raises(VhostError, match=r"site blog: 10\.0\.0\.4:8001 is the last application server that gets"):
-        less.switched("10.0.0.4:8001", False)
+        one.switched("10.0.0.4:8001", False)
+    assert active(one.switched("10.0.0.4:8001", False, ["10.0.0.4:8001"])) == [ADDRESSES[1]]
 
 
-@pytest.mark.parametrize(
-    ("url", "address"),
-    [
-        ("http://127.0.0.1:8001", "127.0.0.1:8001"),
-        (f"unix:{SOCKET}|uwsgi://blog-1.webstack.invalid", SOCKET),
-    ],
-)
-def test_apache_has_no_balancer_for_one_server(url: str, address: str) -> None:
+@TWICE
+def test_a_virtual_host_of_an_older_version(number: int) -> None:
+    old = vhost(number, most=0)
+    with pytest.raises(
+        VhostError, match=r"site blog: its virtual host /etc/x.conf knows no draining; run the playbook"
+    ):
+        old.switched("10.0.0.4:8001", False)
+    assert active(old.switched("10.0.0.4:8001", True)) == ADDRESSES
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8001", f"unix:{SOCKET}|uwsgi://blog-1.webstack.invalid"])
+def test_apache_has_no_balancer_for_one_server(url: str, flags: Path) -> None:
+    address = SOCKET if SOCKET in url else "127.0.0.1:8001"
     one = vhost(1, ONE.format(url))
-    assert [(server.address, server.active) for server in one.servers()] == [(address, True)]
-    assert one.switched(address, True) == one.text
+    (flags / "blog:1").touch()  # of a time when there were two
+    assert one.servers() == one.switched(address, True) == [vhosts.Server(1, address, True)]
     with pytest.raises(VhostError, match="the last application server"):
         one.switched(address, False)
 
@@ -113,12 +159,12 @@ def test_an_unknown_server(number: int) -> None:
     with pytest.raises(VhostError) as error:
         vhost(number).switched("10.0.0.4:8002", False)
     assert str(error.value).startswith("site blog: address '10.0.0.4:8002' is not one of its application servers in")
-    assert f"there are: 10.0.0.4:8001, [fd00::5]:8001, {SOCKET}" in str(error.value)
+    assert f"there are: {', '.join(ADDRESSES)}" in str(error.value)
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    for web, text in zip(WEB_SERVERS, (NGINX, APACHE)):
+    for web, text in zip(WEB_SERVERS, (nginx(), apache())):
         file = tmp_path / web.file.format("blog")[1:]
         file.parent.mkdir(parents=True)
         file.write_text(text)
@@ -129,11 +175,11 @@ def root(tmp_path: Path) -> Path:
 @TWICE
 def test_the_web_server_that_runs_counts(root: Path, number: int) -> None:
     found = find("blog", lambda unit: unit == WEB_SERVERS[number].unit, str(root))
-    assert (found.web, found.text, found.running) == (WEB_SERVERS[number], (NGINX, APACHE)[number], True)
+    assert (found.web, found.text) == (WEB_SERVERS[number], (nginx, apache)[number]())
 
 
 def test_none_runs(root: Path) -> None:
-    assert not find("blog", lambda unit: False, str(root)).running
+    assert find("blog", lambda unit: False, str(root)).web == WEB_SERVERS[0]
 
 
 @pytest.mark.parametrize("name", ["shop", "../../etc/passwd", "b*", ""])
