@@ -9,6 +9,7 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+from ansible_collections.webstack.django.plugins.plugin_utils import deliver
 from ansible_collections.webstack.django.plugins.plugin_utils.plan import inspect, validate
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.build import for_host
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.context import Site, World, broker
@@ -20,7 +21,7 @@ from ansible_collections.webstack.django.plugins.plugin_utils.plan.topology impo
 from ansible_collections.webstack.django.plugins.plugin_utils.secret import VARIABLE, SecretError, master_key
 
 _OF_A_SERVER = ("private_address", "webstack_memory_mb")
-_PHASES = ("inventory", "validate", "host")
+_PHASES = ("inventory", "validate", "host", "deploy")
 
 
 class ActionModule(ActionBase):
@@ -38,16 +39,21 @@ class ActionModule(ActionBase):
                 "phase": {"type": "str", "choices": list(_PHASES), "required": True},
                 "site": {"type": "raw", "default": []},
                 "version": {"type": "raw", "default": ""},
+                "steps": {"type": "list", "elements": "str", "choices": deliver.STEPS, "default": []},
+                "message": {"type": "str", "default": ""},
             }
         )
+        changed = False
         if args["phase"] == "host":
             facts = self._host(variables)
         elif args["phase"] == "inventory":
             facts = self._inventory(variables, args["site"])
-        else:
+        elif args["phase"] == "validate":
             facts = self._validate(variables, args["site"], args["version"])
+        else:
+            changed, facts = self._deploy(variables, args)
         # The plan holds passwords: it is not to be printed at any verbosity.
-        result.update(changed=False, ansible_facts=facts, _ansible_no_log=True)
+        result.update(changed=changed, ansible_facts=facts, _ansible_no_log=True)
         return result
 
     def _fail(self, errors: list[Error]) -> None:
@@ -68,10 +74,22 @@ class ActionModule(ActionBase):
             "webstack_tiers": [tier for tier, members in served.items() if name in members],
         }
 
+    def _deploy(self, variables: Mapping[str, Any], args: Mapping[str, Any]) -> tuple[bool, dict[str, Any]]:
+        """The working copies, the plan, and where there is one server its slice, in one task."""
+        inventory = Inventory(variables, self._templar)
+        sites = inventory.sites(_hosts(variables))
+        selected, wrong = select(sites, args["site"])
+        self._fail(inventory.errors + (wrong or override(selected, args["version"])))
+        done = deliver.deliver(args["steps"], selected, args["message"], self._task.check_mode, self._display)
+        facts = self._validate(variables, args["site"], args["version"])
+        if len(variables["groups"]["all"]) == 1:
+            facts.update(self._host({**variables, **facts}))
+        return done[0], facts
+
     def _validate(self, variables: Mapping[str, Any], wanted: Any, version: Any) -> dict[str, Any]:
         """Everything that can be said without a server."""
         groups = variables["groups"]
-        hosts = list(variables.get("ansible_play_hosts_all") or groups["all"])
+        hosts = _hosts(variables)
         inventory = Inventory(variables, self._templar)
         sites = inventory.sites(hosts)
         if not inventory.defined:
@@ -130,6 +148,10 @@ class ActionModule(ActionBase):
             ]
         )
         return {"webstack_plan": plan}
+
+
+def _hosts(variables: Mapping[str, Any]) -> list[str]:
+    return list(variables.get("ansible_play_hosts_all") or variables["groups"]["all"])
 
 
 def _host_of(name: str, variables: Mapping[str, Any]) -> Host:

@@ -14,29 +14,41 @@ description:
     a list of all mistakes, each with its site, its key and what to do.
   - With O(phase=inventory) it checks only what the variables of the server itself say. No code and no repository is looked
     at, so this works when they cannot be reached. The playbooks for daily work use it.
+  - With O(phase=deploy) it does what M(webstack.django.deliver) does, then V(validate), and where the inventory has one server V(host) as
+    well; no facts are needed for that.
   - With O(phase=host) it gives the server its slice as the fact C(webstack_plan).
 options:
   phase:
     description: What to do. V(validate) comes first, once; V(host) needs the facts of the server.
     type: str
-    choices: [inventory, validate, host]
+    choices: [inventory, validate, host, deploy]
     required: true
   site:
     description:
-      - The sites that this run is about, with O(phase=validate) and O(phase=inventory) - a list of names, or a text with commas.
+      - The sites that this run is about, with V(validate), V(deploy) and V(inventory) - a list of names, or a text with commas.
         All sites that are to be there if it is not given. The plan is made of all sites in any case.
       - With O(phase=inventory) a site with C(state=absent) may be named as well.
     type: raw
     default: []
   version:
     description:
-      - With O(phase=validate) the branch, tag or commit to deploy in place of the C(version) of the site. It takes exactly
+      - With V(validate) and V(deploy) the branch, tag or commit to deploy in place of the C(version) of the site. It takes exactly
         one site, in O(site) or in the inventory, and one with a C(repo).
     type: raw
     default: ""
+  steps:
+    description: With V(deploy), what M(webstack.django.deliver) does.
+    type: list
+    elements: str
+    choices: [look, tests, commit, push]
+    default: []
+  message:
+    description: With V(deploy), the message of a commit.
+    type: str
+    default: ""
 attributes:
   check_mode:
-    description: Nothing is ever changed.
+    description: Nothing is ever changed but by V(deploy), which then says what it would do.
     support: full
   diff_mode:
     description: There is nothing to show.

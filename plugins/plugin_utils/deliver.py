@@ -6,8 +6,11 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from ansible.errors import AnsibleActionFail  # type: ignore[import-untyped]
 from ansible_collections.webstack.django.plugins.plugin_utils import source
 from ansible_collections.webstack.django.plugins.plugin_utils.checkout import (
     Checkout,
@@ -15,12 +18,14 @@ from ansible_collections.webstack.django.plugins.plugin_utils.checkout import (
     State,
     changes,
     few,
+    find,
     look,
     said,
     same_repository,
     to_push,
     unfinished,
 )
+from ansible_collections.webstack.django.plugins.plugin_utils.plan.schema import Error
 
 STEPS = ["look", "tests", "commit", "push"]
 HOOK_TIMEOUT = 1800  # seconds for a commit or a push: their hooks may run tests
@@ -34,6 +39,56 @@ class Outcome:
     text: str
     changed: bool = False
     warning: str = ""
+
+
+def deliver(
+    steps: Sequence[str], sites: Sequence[dict[str, Any]], message: str, check: bool, display: Any
+) -> tuple[bool, list[str]]:
+    """Some of the steps for all sites that have a working copy; whether anything was changed, and what was done.
+
+    Args:
+        steps: some of `STEPS`.
+        sites: validated ones.
+        message: of a commit.
+        check: whether to say only what would be done.
+        display: Ansible's, for warnings and what was done.
+
+    Raises:
+        AnsibleActionFail: the deployment must not go on.
+    """
+    changed, text = False, []
+    for step in [one for one in STEPS if one in steps]:
+        for name, outcome in _step(step, sites, message, check).items():
+            changed = changed or outcome.changed
+            text.append(f"site {name}: {outcome.text}")
+            if outcome.warning:
+                display.warning(f"site {name}: {outcome.warning}")
+            elif outcome.changed or step == "tests":
+                display.display(f"  {text[-1]}")
+    return changed, text
+
+
+def _step(step: str, sites: Sequence[dict[str, Any]], message: str, check: bool) -> dict[str, Outcome]:
+    done: dict[str, Outcome] = {}
+    tested = set()
+    errors = []
+    for site in sites:
+        try:
+            found = find(site)
+            if found is None or (step == "tests" and (found.path, found.tests) in tested):
+                continue
+            outcome = run(step, found, message, check)
+        except (CheckoutError, source.SourceError) as error:
+            errors.append(Error(site["name"], error.key, str(error)))
+            if step != "look":  # which says all that is wrong at once
+                break
+            continue
+        done[site["name"]] = outcome
+        tested.add(() if outcome.warning else (found.path, found.tests))
+    if errors:
+        nothing = "no server was touched" if step == "push" else "nothing was pushed, no server was touched"
+        raise AnsibleActionFail(f"{nothing}:\n" + "\n".join(f"  - {error}" for error in errors))
+    return done
 
 
 def run(step: str, checkout: Checkout, message: str, check: bool) -> Outcome:

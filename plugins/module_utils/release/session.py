@@ -8,6 +8,7 @@ that it overrides) ends with its fork, as it would with a process of its own.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -19,7 +20,6 @@ from typing import Any
 from ansible_collections.webstack.django.plugins.module_utils.release.commands import Result, as_account, kept_open
 from ansible_collections.webstack.django.plugins.module_utils.release.site import Site
 
-_SECONDS = 5.0  # that it gets to end
 # Runs in the project's process. A project that asks for the command it was started with, or has threads (whose locks
 # would stay taken in a fork), gets processes of its own.
 _SERVE = """
@@ -154,13 +154,12 @@ class Session:
             parts.append(part)
 
     def close(self) -> None:
-        """End it."""
+        """End it; there is nothing left that it does."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
         assert self._process.stdin is not None
         self._process.stdin.close()
-        try:
-            self._process.wait(_SECONDS)
-        except subprocess.TimeoutExpired:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-        for file in (self._replies, *self._outputs):
+        self._replies.close()
+        for file in self._outputs:
             file.close()
