@@ -85,8 +85,9 @@ def run_playbook(*arguments: str, variables: dict[str, Any] | None = None, path:
     config = yaml.safe_load(Path(os.environ["MOLECULE_FILE"]).read_text())
     scenario = Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"])
     play = scenario / (path or config["ansible"]["playbooks"]["converge"])
-    # Molecule's verifier sets become for testinfra; the play must ask for it itself.
-    environment = {key: value for key, value in os.environ.items() if key != "ANSIBLE_BECOME"}
+    # Molecule's verifier sets these for testinfra; the play must ask for become itself.
+    testinfras = ("ANSIBLE_BECOME", "ANSIBLE_SSH_EXTRA_ARGS")
+    environment = {key: value for key, value in os.environ.items() if key not in testinfras}
     environment |= {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
     inventory = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "inventory"
     extra = [f"--extra-vars={json.dumps(variables)}"] if variables else []
