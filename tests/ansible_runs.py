@@ -108,8 +108,10 @@ def watch(argv: list[str], output: int, errors: int, answer: int) -> NoReturn:
 
 def playbook(argv: list[str]) -> int:
     """The program itself; it shares the directory for temporary files, and so packs each module once."""
+    from ansible import constants
     from ansible.cli.playbook import PlaybookCLI
 
+    constants.DEFAULT_INTERNAL_POLL_INTERVAL = 0.01  # else it looks 1000 times a second whether a task has ended
     sys.argv = argv
     try:
         PlaybookCLI.cli_executor(argv)
