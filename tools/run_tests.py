@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LOGS = ROOT / ".cache" / "logs"
 CHECKS = {
     "lint": ["scripts/lint"],
-    "unit": ["pytest", "tests/unit"],
+    "unit": ["pytest", "tests/unit", "-n2"],  # some tests wait for seconds
     "sanity": ["scripts/sanity"],
     "controllers": ["scripts/controllers"],
     "matrix": ["pytest", "tests/matrix"],
