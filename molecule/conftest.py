@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
+import sys
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,10 @@ from typing import Any
 import pytest
 import testinfra
 import yaml
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+import ansible_runs
 
 
 @dataclass(frozen=True)
@@ -81,19 +85,14 @@ def run_playbook(*arguments: str, variables: dict[str, Any] | None = None, path:
     config = yaml.safe_load(Path(os.environ["MOLECULE_FILE"]).read_text())
     scenario = Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"])
     play = scenario / (path or config["ansible"]["playbooks"]["converge"])
-    # Molecule's verifier sets become for testinfra; the play must ask for it itself.
-    environment = {key: value for key, value in os.environ.items() if key != "ANSIBLE_BECOME"}
+    # Molecule's verifier sets these for testinfra; the play must ask for become itself.
+    testinfras = ("ANSIBLE_BECOME", "ANSIBLE_SSH_EXTRA_ARGS")
+    environment = {key: value for key, value in os.environ.items() if key not in testinfras}
     environment |= {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
     inventory = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "inventory"
     extra = [f"--extra-vars={json.dumps(variables)}"] if variables else []
-    done = subprocess.run(
-        ["ansible-playbook", f"--inventory={inventory}", "--diff", *extra, *arguments, str(play)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment,
-        timeout=600,
-    )
+    argv = ["ansible-playbook", f"--inventory={inventory}", "--diff", *extra, *arguments, str(play)]
+    done = ansible_runs.run(argv, Path.cwd(), environment, timeout=600)
     return Run(done.returncode, done.stdout + done.stderr)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import ansible_runs
 import yaml
 
 ROOT = Path(__file__).parents[1]
@@ -135,7 +136,7 @@ def command(playbook: str, hosts: Path, *words: str, extra: dict[str, Any] | Non
 
 def play(argv: list[str]) -> Run:
     """Run such a command to its end."""
-    done = subprocess.run(argv, cwd=ROOT, text=True, capture_output=True, check=False)
+    done = ansible_runs.run(argv, ROOT)
     return Run(done.returncode, done.stdout + done.stderr)
 
 

@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LOGS = ROOT / ".cache" / "logs"
 CHECKS = {
     "lint": ["scripts/lint"],
-    "unit": ["pytest", "tests/unit"],
+    "unit": ["pytest", "tests/unit", "-n2"],  # some tests wait for seconds
     "sanity": ["scripts/sanity"],
     "controllers": ["scripts/controllers"],
     "matrix": ["pytest", "tests/matrix"],
@@ -40,8 +40,11 @@ CHECKS = {
 # pytest runs in these; one that ran no test has not passed.
 WITHOUT_PYTEST = {"lint", "sanity"}
 TAIL = 60
-# The longest first, so that none of them is left alone at the end.
-FIRST = ("matrix", "deploy", "switching", "processes", "stack_single", "stack_tiers", "django_app")
+# The longest first, so that none of them is left alone at the end, where the short checks are.
+FIRST = (
+    "matrix", "deploy", "switching", "processes", "django_app", "stack_single", "stack_tiers", "apache", "nginx",
+    "controllers", "interrupted", "day2",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

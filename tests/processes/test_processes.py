@@ -149,7 +149,7 @@ def test_a_changed_environment_restarts_workers(two: Two) -> None:
 def client(two: Two) -> str:
     """A Python with the package `websockets` on the web server."""
     two.first.run(
-        "apt-get -qq install -y python3-websockets >/dev/null 2>&1; python3 -c 'import websockets.sync.client'"
+        "apt-get -qq install -y python3-websockets >/dev/null 2>&1; python3 -c 'import websockets.asyncio.client'"
     )
     two.first.run("cat > /run/chat.py", (ROOT / "tests/projects/chat.py").read_text())
     for name in ("ada", "bob"):

@@ -3,8 +3,12 @@
 Reads JSON on standard input: {"url": "https://chat.example.com", "address": "127.0.0.1", "port": 443,
 "users": [[name, password], [name, password]], "messages": ["hello", ...]}. Names resolve to the address, certificates
 are not verified. Prints {"stranger": ..., "got": [[what the first got], [what the second got]], "history": [...]}.
+
+The WebSockets belong to asyncio: the synchronous client of `websockets` reads in one thread and writes in another, which
+OpenSSL forbids for one connection (openssl/openssl#20446). With the session tickets of TLS 1.3 it hangs at times.
 """
 
+import asyncio
 import http.cookiejar
 import json
 import re
@@ -14,8 +18,8 @@ import sys
 import urllib.parse
 import urllib.request
 
+from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
-from websockets.sync.client import connect
 
 
 class Person:
@@ -48,15 +52,39 @@ class Person:
     def talk(self):
         """The WebSocket, as a page of the site opens it."""
         url = urllib.parse.urlsplit(self.given["url"])
-        plain = socket.create_connection((self.given["address"], self.given["port"]), 10)
         cookies = "; ".join(f"{one.name}={one.value}" for one in self.jar)
         return connect(
             url._replace(scheme=url.scheme.replace("http", "ws")).geturl() + "/ws/chat/",
-            sock=plain,
+            host=self.given["address"],
+            port=self.given["port"],
             ssl=self.context if url.scheme == "https" else None,
+            server_hostname=url.hostname if url.scheme == "https" else None,
             origin=self.given["url"],
             additional_headers={"Cookie": cookies} if cookies else None,
+            proxy=None,
         )
+
+
+async def refused(person):
+    """What is said to somebody who may not talk."""
+    try:
+        async with person.talk():
+            return "connected"
+    except WebSocketException as error:
+        return str(error)
+
+
+async def chat(people, ids, messages):
+    """What each of both got while they talked in turn, and what they saw last."""
+    got = [[], []]
+    async with people[0].talk() as one, people[1].talk() as two:
+        for number, message in enumerate(messages):
+            sender, receiver = (one, ids[1]) if number % 2 == 0 else (two, ids[0])
+            await sender.send(json.dumps({"message": message, "receiver_id": receiver}))
+            for index, socket_ in enumerate((one, two)):
+                answer = json.loads(await asyncio.wait_for(socket_.recv(), 20))
+                got[index].append([answer["sender_username"], answer["message"]])
+    return got, answer
 
 
 def main():
@@ -66,12 +94,7 @@ def main():
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    found = {"got": [[], []]}
-    try:
-        Person(given, context).talk()
-        found["stranger"] = "connected"
-    except WebSocketException as error:
-        found["stranger"] = str(error)
+    found = {"stranger": asyncio.run(refused(Person(given, context)))}
     people = [Person(given, context) for _ in given["users"]]
     for person, (name, password) in zip(people, given["users"]):
         person.login(name, password)
@@ -81,13 +104,7 @@ def main():
         next(one["id"] for one in first if one["username"] == given["users"][0][0]),
         next(one["id"] for one in second if one["username"] == given["users"][1][0]),
     ]
-    with people[0].talk() as one, people[1].talk() as two:
-        for number, message in enumerate(given["messages"]):
-            sender, receiver = (one, ids[1]) if number % 2 == 0 else (two, ids[0])
-            sender.send(json.dumps({"message": message, "receiver_id": receiver}))
-            for index, socket_ in enumerate((one, two)):
-                answer = json.loads(socket_.recv(timeout=20))
-                found["got"][index].append([answer["sender_username"], answer["message"]])
+    found["got"], answer = asyncio.run(chat(people, ids, given["messages"]))
     found["history"] = [
         one["content"] for one in json.loads(people[0].get(f"/chat/history/{answer['conversation_id']}/"))["messages"]
     ]

@@ -14,15 +14,23 @@ connection.request(method, path, "x" * body, headers)
 reply = connection.getresponse()
 print(json.dumps([reply.status, dict(reply.getheaders()), reply.read().decode()]))
 """
+# With asyncio: the synchronous client reads and writes one TLS connection in two threads, and hangs at times.
 TALK = """
-import socket, ssl
-from websockets.sync.client import connect
-context = ssl._create_unverified_context()
-where = socket.create_connection(("127.0.0.1", 443))
-with connect("wss://talk.example.com/chat", sock=where, ssl=context) as connection:
-    for words in ("good day", "good night"):
-        connection.send(words)
-        print(connection.recv(timeout=10))
+import asyncio, ssl
+from websockets.asyncio.client import connect
+
+
+async def talk():
+    async with connect(
+        "wss://talk.example.com/chat", host="127.0.0.1", port=443, server_hostname="talk.example.com",
+        ssl=ssl._create_unverified_context(), proxy=None,
+    ) as connection:
+        for words in ("good day", "good night"):
+            await connection.send(words)
+            print(await asyncio.wait_for(connection.recv(), 10))
+
+
+asyncio.run(talk())
 """
 
 
