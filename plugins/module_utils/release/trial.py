@@ -9,6 +9,7 @@ missing dependency, a page that answers 500 or not at all.
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import re
 import shlex
@@ -89,7 +90,10 @@ class Trial:
         site = self.site
         with contextlib.ExitStack() as stack:
             gid = account(site).pw_gid
-            directory = tempfile.mkdtemp(prefix="webstack-trial-%s-" % site.name, dir="/run")
+            prefix = "webstack-trial-%s." % site.name
+            for old in glob.glob(os.path.join("/run", prefix + "*")):  # of a run that was killed
+                files.remove(old)
+            directory = tempfile.mkdtemp(prefix=prefix, dir="/run")
             stack.callback(shutil.rmtree, directory, ignore_errors=True)
             os.chown(directory, 0, gid)
             os.chmod(directory, 0o750)
