@@ -231,7 +231,7 @@ def tidy(site: Site) -> None:
     strangers = f"ps -o pid=,ppid=,args= -u plain | awk '$1 != {main} && $2 != {main}'"
     assert server.run(strangers) == ""
     # (A module that is killed leaves Ansible's own directory in /tmp.)
-    left = "find /run /srv/plain -maxdepth 2 \\( -name 'webstack-trial*' -o -name '*.tmp' -o -name '*.[0-9]*[0-9]' \\)"
+    left = "find /run /srv/plain -maxdepth 2 \\( -name 'webstack-trial*' -o -name '*.tmp' \\)"
     assert server.run(left) == ""
 
 
