@@ -55,9 +55,9 @@ def timed(action: Any) -> float:
     return time.monotonic() - began
 
 
-def play(site: Site, playbook: str, **variables: Any) -> Run:
+def play(of: Site, playbook: str, **variables: Any) -> Run:
     """The program itself, whose start counts; the tests have it loaded."""
-    argv = site.command(playbook, **variables)
+    argv = of.command(playbook, **variables)
     done = subprocess.run(argv, cwd=ROOT, text=True, capture_output=True, check=False)
     return Run(done.returncode, done.stdout + done.stderr)
 
