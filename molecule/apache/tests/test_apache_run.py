@@ -111,6 +111,33 @@ def test_apache_comes_back_after_a_crash(host, browse):
     assert status(browse) == 200
 
 
+# Visitors who come at once, wait for 3 seconds, and come again on the same connections when it has been quiet for a while.
+RUSH = """
+import http.client, ssl, threading, time
+context = ssl._create_unverified_context()
+visitors = [http.client.HTTPSConnection("127.0.0.3", context=context, timeout=60) for _ in range(140)]
+failed = []
+def ask(visitor, path):
+    try:
+        visitor.auto_open = visitor.sock is None
+        visitor.request("GET", path)
+        assert visitor.getresponse().read()
+    except (OSError, http.client.HTTPException) as error:
+        failed.append(repr(error))
+threads = [threading.Thread(target=ask, args=(one, "/slow")) for one in visitors]
+[one.start() for one in threads]
+[one.join() for one in threads]
+time.sleep(8)
+[ask(one, "/") for one in visitors]
+print(len(failed), failed[:1])
+"""
+
+
+def test_a_rush_of_visitors_ends_and_no_connection_does(host):
+    """With processes for 50 visitors at first, and none that is given up: that would close connections that are kept."""
+    assert host.check_output(f"python3 - <<'END'{RUSH}END") == "0 []"
+
+
 # Has a port that Apache needs.
 OLD = """[Service]
 ExecStart=/usr/bin/python3 -m http.server 80
