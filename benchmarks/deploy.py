@@ -84,7 +84,7 @@ def by_hand(site: Site) -> Any:
         " && sed -e 's#/srv/plain/releases/[^/:\"]*/code#/srv/plain-by-hand#g' plain/current/env > plain-by-hand/env"
         " && cp -a plain/current/overlay plain-by-hand/overlay"
         " && sed -i 's#/srv/plain/releases/[^/:\"]*/overlay#/srv/plain-by-hand/overlay#g' plain-by-hand/env"
-        " && chown -R plain:plain plain-by-hand && sed -i \"s#'static_root': [^,]*,#'static_root': '/srv/plain-by-hand/static',#\" plain-by-hand/overlay/webstack_settings.py"
+        " && chown -R plain:plain plain-by-hand && sed -i \"s#'static_root': [^,]*,#'static_root': '/srv/plain-by-hand/collected',#\" plain-by-hand/overlay/webstack_settings.py"
     )
     server.run("cat > /root/by-hand.sh", (ROOT / "benchmarks/by-hand.sh").read_text())
 
