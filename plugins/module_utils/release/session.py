@@ -41,6 +41,7 @@ def _webstack_serve():
         return
     def end(pid):
         print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), file=replies)
+    sys.stdout.flush()
     print(0, file=replies)
     beside = 0
     for line in sys.stdin:
