@@ -293,7 +293,7 @@ def test_data_is_dropped_only_when_told_so_twice(host, playbook) -> None:
 
 def test_a_run_that_was_cut_is_healed(host, playbook) -> None:
     """Killed after the files were written: the server neither reloaded nor runs."""
-    host.check_output("systemctl stop postgresql")
+    host.check_output("systemctl stop postgresql 'postgresql@*'")  # the first does not wait for the others
     host.check_output("touch /etc/postgresql/*/main/pg_hba.conf")
     superuser_down = sql(host, "SELECT 1", "postgres", "postgres")
     assert superuser_down.rc != 0

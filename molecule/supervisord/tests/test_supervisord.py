@@ -125,7 +125,7 @@ def test_a_worker_ends_warm_and_nobody_waits_for_it(host):
     finally:
         host.check_output("rm /srv/hello/busy")
     until(host, f"! test -e /proc/{before}")
-    until(host, "webstack-supervisord pid hello-worker")
+    until(host, f"tail -n 1 {LOG}/hello-worker.log | grep -q '^runs as'")
     lines = host.check_output(f"tail -n 3 {LOG}/hello-worker.log").splitlines()
     assert lines[:2] == ["finishes its job", "has finished"]  # told once
     assert pid(host, "hello-worker") != before
