@@ -15,7 +15,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Sequence
-from typing import Any
+from typing import IO, Any, cast
 
 from ansible_collections.webstack.django.plugins.module_utils.release.commands import Result, as_account, kept_open
 from ansible_collections.webstack.django.plugins.module_utils.release.site import Site
@@ -90,7 +90,7 @@ class Session:
         """
         read, write = os.pipe()
         self._replies = os.fdopen(read, encoding="ascii")
-        self._outputs = [tempfile.TemporaryFile() for _ in range(2)]  # noqa: SIM115  # until close()
+        self._outputs = [tempfile.TemporaryFile() for _name in (1, 2)]  # noqa: SIM115  # until close()
         self._seen = 0
         aside = self._outputs[1].fileno()
         serve = _SERVE.format(replies=write, aside=aside, code=site.code)
@@ -109,6 +109,7 @@ class Session:
             )
         finally:
             os.close(write)
+        self._requests = cast("IO[bytes]", self._process.stdin)
         self.alive = True
         self.first = self._wait() or Result(self._process.wait(), self._said())
         self.alive = self._process.poll() is None
@@ -132,9 +133,8 @@ class Session:
         return Result(int(reply), self._outputs[1].read().decode("utf-8", "replace")) if reply else None
 
     def _send(self, asked: dict[str, Any]) -> bool:
-        assert self._process.stdin is not None
         try:
-            self._process.stdin.write(json.dumps(asked).encode() + b"\n")
+            self._requests.write(json.dumps(asked).encode() + b"\n")
         except BrokenPipeError:
             self.alive = False
         return self.alive
@@ -159,8 +159,7 @@ class Session:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
-        assert self._process.stdin is not None
-        self._process.stdin.close()
+        self._requests.close()
         self._replies.close()
         for file in self._outputs:
             file.close()
