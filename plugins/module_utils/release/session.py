@@ -15,7 +15,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Sequence
-from typing import IO, Any, cast
+from typing import Any
 
 from ansible_collections.webstack.django.plugins.module_utils.release.commands import Result, as_account, kept_open
 from ansible_collections.webstack.django.plugins.module_utils.release.site import Site
@@ -90,7 +90,7 @@ class Session:
         """
         read, write = os.pipe()
         self._replies = os.fdopen(read, encoding="ascii")
-        self._outputs = [tempfile.TemporaryFile() for _name in (1, 2)]  # noqa: SIM115  # until close()
+        self._outputs = [tempfile.TemporaryFile(), tempfile.TemporaryFile()]  # noqa: SIM115  # until close()
         self._seen = 0
         aside = self._outputs[1].fileno()
         serve = _SERVE.format(replies=write, aside=aside, code=site.code)
@@ -109,7 +109,7 @@ class Session:
             )
         finally:
             os.close(write)
-        self._requests = cast("IO[bytes]", self._process.stdin)
+        self._requests: Any = self._process.stdin
         self.alive = True
         self.first = self._wait() or Result(self._process.wait(), self._said())
         self.alive = self._process.poll() is None
