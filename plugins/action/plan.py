@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
@@ -76,20 +76,28 @@ class ActionModule(ActionBase):
 
     def _deploy(self, variables: Mapping[str, Any], args: Mapping[str, Any]) -> tuple[bool, dict[str, Any]]:
         """The working copies, the plan, and where there is one server its slice, in one task."""
-        inventory = Inventory(variables, self._templar)
-        sites = inventory.sites(_hosts(variables))
-        selected, wrong = select(sites, args["site"])
-        self._fail(inventory.errors + (wrong or override(selected, args["version"])))
-        done = deliver.deliver(args["steps"], selected, args["message"], self._task.check_mode, self._display)
-        facts = self._validate(variables, args["site"], args["version"])
+        changed = False
+
+        def ready(selected: list[dict[str, Any]]) -> None:
+            nonlocal changed
+            steps, message = args["steps"], args["message"]
+            changed, _text = deliver.deliver(steps, selected, message, self._task.check_mode, self._display)
+
+        facts = self._validate(variables, args["site"], args["version"], ready)
         if len(variables["groups"]["all"]) == 1:
             facts.update(self._host({**variables, **facts}))
-        return done[0], facts
+        return changed, facts
 
-    def _validate(self, variables: Mapping[str, Any], wanted: Any, version: Any) -> dict[str, Any]:
-        """Everything that can be said without a server."""
+    def _validate(
+        self,
+        variables: Mapping[str, Any],
+        wanted: Any,
+        version: Any,
+        ready: Callable[[list[dict[str, Any]]], None] | None = None,
+    ) -> dict[str, Any]:
+        """Everything that can be said without a server; ``ready`` comes before any code is looked at."""
         groups = variables["groups"]
-        hosts = _hosts(variables)
+        hosts = list(variables.get("ansible_play_hosts_all") or groups["all"])
         inventory = Inventory(variables, self._templar)
         sites = inventory.sites(hosts)
         if not inventory.defined:
@@ -97,6 +105,9 @@ class ActionModule(ActionBase):
         errors = inventory.errors
         selected, wrong = select(sites, wanted)
         errors += wrong or override(selected, version)
+        if ready:
+            self._fail(errors)
+            ready(selected)
         for host in hosts:
             errors += validate.server(host, {name: inventory.value(name, host) for name in _OF_A_SERVER})
         unsound = {error.site for error in errors}
@@ -148,10 +159,6 @@ class ActionModule(ActionBase):
             ]
         )
         return {"webstack_plan": plan}
-
-
-def _hosts(variables: Mapping[str, Any]) -> list[str]:
-    return list(variables.get("ansible_play_hosts_all") or variables["groups"]["all"])
 
 
 def _host_of(name: str, variables: Mapping[str, Any]) -> Host:
