@@ -1,6 +1,6 @@
 # Copyright: webstack.django maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Hand sites to the module of the same name; an archive is sent only where a release is not built."""
+"""Hand sites to the module of the same name, and send the code that it lacks."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+from ansible_collections.webstack.django.plugins.plugin_utils import archive
 from ansible_collections.webstack.django.plugins.plugin_utils.run import ask, this_run
 from ansible_collections.webstack.django.plugins.plugin_utils.source import cache_dir
 
@@ -23,7 +24,7 @@ _STEPS = ["accounts", "probe", "fetch", "prepare", "stage", "activate", "deploy"
 # What a web server needs to know of a site; no secret is among it.
 _PUBLIC = ("name", "state", "purge", "root", "release_id", "static", "keep_releases")
 _MIGRATION = re.compile(r"(^|/)migrations/\d\w*\.py$")
-# Archives of up to so many bytes travel with the sites: a question whether they are needed would take as long.
+# Parcels of up to so many bytes travel with the sites: a question whether they are needed would take as long.
 _SMALL = 256 * 1024
 _MODULE = "webstack.django.release_apply"
 
@@ -38,20 +39,21 @@ def _kept(site: str, release: str | None) -> Path:
     return directory / f"{site}@{release}.tar.gz"
 
 
-def _archive(site: dict[str, Any]) -> str | None:
+def _archive(site: dict[str, Any]) -> Path | None:
     """The archive of a site's code, where the code comes from the controller."""
     source = site.get("source") or {}
     if site.get("state") == "absent" or source.get("kind") == "package" or source.get("fetch") == "host":
         return None
-    archive = source.get("archive")
-    if not archive or not Path(archive).is_file():
-        raise AnsibleActionFail(f"site {site['name']}: source.archive: there is no file {archive!r} on the controller")
-    return str(archive)
+    path = Path(source.get("archive") or "")
+    if not path.is_file() and archive.listing(path) is None:
+        found = source.get("archive")
+        raise AnsibleActionFail(f"site {site['name']}: source.archive: there is no file {found!r} on the controller")
+    return path
 
 
-def _migrations(archive: str) -> list[str]:
+def _migrations(path: Path) -> list[str]:
     """The files of migrations in an archive that is not sent."""
-    with tarfile.open(archive) as tar:
+    with tarfile.open(archive.whole(path)) as tar:
         return [name for name in tar.getnames() if _MIGRATION.search(name)]
 
 
@@ -96,14 +98,18 @@ class ActionModule(ActionBase):
 
     def _bring(self, step: str, payload: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
         """The steps that may need the code of releases."""
-        archives = {site["name"]: _archive(site) for site in payload["sites"]}
-        archives = {name: path for name, path in archives.items() if path}
+        archives = {site["name"]: path for site in payload["sites"] for path in [_archive(site)] if path}
         if self._task.check_mode:
             payload["migrations"] = {name: _migrations(path) for name, path in archives.items()}
-        elif sum(Path(path).stat().st_size for path in archives.values()) <= _SMALL:
-            packed = {name: base64.b64encode(Path(path).read_bytes()).decode() for name, path in archives.items()}
-            payload["packed"] = packed
         else:
+            parcels = {name: archive.parcel(path) for name, path in archives.items()}
+            if sum(one.size for one in parcels.values()) <= _SMALL:
+                payload["packed"] = {name: base64.b64encode(one.data).decode() for name, one in parcels.items()}
+                payload["listed"] = {name: one.listed for name, one in parcels.items() if one.listed is not None}
+                result = self._module(step, payload, task_vars)
+                if "incomplete" not in result:
+                    return result
+                del payload["packed"], payload["listed"]
             probe = self._module("probe", payload, task_vars)
             if probe.get("failed"):
                 return probe
@@ -138,10 +144,10 @@ class ActionModule(ActionBase):
                 self._connection.fetch_file(payload["archives"][name], str(_kept(name, names[name])))
             return result
         for one in sites:
-            archive = _kept(one["name"], one.get("release_id"))
-            if archive.is_file():
+            kept = _kept(one["name"], one.get("release_id"))
+            if kept.is_file():
                 target = self._remote_path(f"{one['name']}.static.tar.gz")
-                payload.setdefault("archives", {})[one["name"]] = self._transfer_file(str(archive), target)
+                payload.setdefault("archives", {})[one["name"]] = self._transfer_file(str(kept), target)
         return self._module(step, payload, task_vars)
 
     def _remote_tmp(self) -> None:
@@ -151,8 +157,11 @@ class ActionModule(ActionBase):
     def _remote_path(self, name: str) -> str:
         return str(self._connection._shell.join_path(self._connection._shell.tmpdir, name))
 
-    def _send(self, archives: dict[str, str]) -> dict[str, str]:
+    def _send(self, archives: dict[str, Path]) -> dict[str, str]:
         """Copy the archives of some sites to the host; returns where they are."""
         if archives:
             self._remote_tmp()
-        return {name: self._transfer_file(path, self._remote_path(f"{name}.tar.gz")) for name, path in archives.items()}
+        return {
+            name: self._transfer_file(str(archive.whole(path)), self._remote_path(f"{name}.tar.gz"))
+            for name, path in archives.items()
+        }

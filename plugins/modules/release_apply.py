@@ -71,13 +71,14 @@ import os
 import tempfile
 import zlib
 from collections.abc import Iterator
-from typing import Any, Callable
+from typing import IO, Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.webstack.django.plugins.module_utils.release import (
     accounts,
     activate,
     build,
+    compose,
     configure,
     database,
     fetch,
@@ -116,6 +117,8 @@ class Steps:
         self.sources: dict[str, str] = payload["overlay"]
         self.archives: dict[str, str] = payload.get("archives") or {}
         self.packed: dict[str, str] = payload.get("packed") or {}
+        self.listed: dict[str, dict[str, str]] = payload.get("listed") or {}
+        self.composed: dict[str, IO[bytes]] = {}
         self.retry = bool(payload.get("retry"))
         self.needs: dict[str, list[str]] = payload.get("needs") or {}
         self.half = bool(payload.get("half"))
@@ -135,6 +138,9 @@ class Steps:
         outcome = Outcome()
         if self.needs:
             self._see(outcome)
+        for site in self.sites:
+            if site.name in self.listed and site.present and not fetch.complete(site):
+                self.composed[site.name] = self._compose(site)
         for one in ("stage", "activate") if step == "deploy" else (step,):
             self._step(one, outcome)
         return outcome
@@ -227,10 +233,17 @@ class Steps:
         if site.name not in self.packed:
             yield self.archives.get(site.name)
             return
+        if site.name in self.listed:
+            with self.composed.pop(site.name, None) or self._compose(site) as whole:
+                yield whole.name
+            return
         with tempfile.NamedTemporaryFile(prefix="webstack-") as file:
             file.write(base64.b64decode(self.packed[site.name]))
             file.flush()
             yield file.name
+
+    def _compose(self, site: Site) -> IO[bytes]:
+        return compose.compose(site, self.packed[site.name], self.listed[site.name])
 
     def _stage(self, site: Site, outcome: Outcome) -> None:
         self._fetch(site, outcome)
@@ -298,6 +311,8 @@ def main() -> None:
         outcome = steps.run(step)
     except lock.Held as error:
         module.fail_json(msg=str(error), held=error.lock, invocation=invocation)
+    except compose.Incomplete as error:
+        module.fail_json(msg=str(error), incomplete=error.sites, invocation=invocation)
     except needs.Lacking as error:
         module.fail_json(msg=str(error), lacks=error.lacks, invocation=invocation)
     except ReleaseError as error:

@@ -3,7 +3,7 @@
 """Find the code of a site and hold it ready on the controller: a git repository or a local directory.
 
 All of this happens before any server is touched, so that a repository, a version or a project that is
-not there is said at once. Archives are kept by content in the cache of the user and reused.
+not there is said at once. Trees are kept by content in the cache of the user and reused.
 """
 
 from __future__ import annotations
@@ -11,18 +11,17 @@ from __future__ import annotations
 import contextlib
 import difflib
 import fcntl
-import gzip
 import hashlib
-import io
 import os
 import re
 import shutil
 import subprocess
-import tarfile
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from ansible_collections.webstack.django.plugins.plugin_utils import archive
 
 GIT_TIMEOUT = 120  # seconds for one answer of a remote repository
 FETCH_TIMEOUT = 1800  # seconds for its content; git itself gives a stalled transfer up
@@ -49,7 +48,7 @@ class Source:
 
     kind: str  # git, path or package
     commit: str  # 40 hexadecimal digits; of a directory the hash of its content
-    archive: Path | None  # a tar.gz of the tree
+    archive: Path | None  # a tar.gz of the tree, which archive.whole() makes where it is needed
     tree: Path | None  # the same, unpacked, to look at
 
 
@@ -209,10 +208,10 @@ def git(repo: str, version: str | None) -> Source:
         if not (bare / "HEAD").exists():
             run_git("init", "--quiet", "--bare", str(bare))
         commit = _fetch(bare, address, commit, ref, version)
-        archive, tree = directory / f"{commit}.tar.gz", directory / commit
-        if not archive.exists() or not tree.is_dir():
-            _export(bare, commit, archive, tree, address)
-    return Source("git", commit, archive, tree)
+        tree = directory / commit
+        if not archive.kept(tree):
+            _export(bare, commit, tree, address)
+    return Source("git", commit, tree.with_suffix(".tar.gz"), tree)
 
 
 def _fetch(bare: Path, address: str, commit: str, ref: str, version: str | None) -> str:
@@ -238,8 +237,8 @@ def _fetch(bare: Path, address: str, commit: str, ref: str, version: str | None)
     return found.stdout.strip()
 
 
-def _export(bare: Path, commit: str, archive: Path, tree: Path, address: str) -> None:
-    with tempfile.TemporaryDirectory(dir=archive.parent) as temporary:
+def _export(bare: Path, commit: str, tree: Path, address: str) -> None:
+    with tempfile.TemporaryDirectory(dir=tree.parent) as temporary:
         unpacked = Path(temporary) / "tree"
         unpacked.mkdir()
         # Not `git archive`: that leaves out what .gitattributes calls export-ignore.
@@ -251,10 +250,7 @@ def _export(bare: Path, commit: str, archive: Path, tree: Path, address: str) ->
             _submodules(bare, commit, unpacked, address)
         files = _all_files(unpacked)
         _no_pointers(unpacked, files)
-        if tree.exists():
-            shutil.rmtree(tree)
-        _pack(unpacked, files, archive, "repo")
-        unpacked.rename(tree)
+        archive.keep(unpacked, tree, archive.describe(unpacked, files))
 
 
 def _no_pointers(directory: Path, files: list[str]) -> None:
@@ -304,33 +300,20 @@ def _all_files(directory: Path) -> list[str]:
     return sorted(found)
 
 
-def _pack(directory: Path, files: list[str], archive: Path, key: str) -> str:
-    """Write a tar.gz that depends on nothing but names, modes and contents; returns the hash of the tar."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
-        for name in files:
-            tar.inodes = {}  # type: ignore[attr-defined]  # or a second name of one file would be a link to the first
-            info = tar.gettarinfo(str(directory / name), arcname=name)
-            if info is None or not (info.isfile() or info.issym()):  # sockets, pipes
-                continue
-            info.uid = info.gid = 0
-            info.uname = info.gname = "root"
-            info.mtime = 0
-            info.mode = 0o755 if info.mode & 0o111 else 0o644
-            if info.isfile():
-                try:
-                    with (directory / name).open("rb") as file:
-                        tar.addfile(info, file)
-                except OSError as error:
-                    raise SourceError(key, f"{name} cannot be read: {error.strerror}") from error
-            else:
-                tar.addfile(info)
-    data = buffer.getvalue()
-    temporary = archive.with_name(f"{archive.name}.{os.getpid()}")
-    with gzip.GzipFile(temporary, "wb", compresslevel=6, mtime=0) as packed:
-        packed.write(data)
-    temporary.rename(archive)
-    return hashlib.sha256(data).hexdigest()[:40]
+def _copy(root: Path, files: list[str], target: Path) -> list[str]:
+    """Copy some files of a directory; returns those that are files or links (not sockets, not pipes)."""
+    found = []
+    for name in files:
+        path = root / name
+        if not path.is_symlink() and not path.is_file():
+            continue
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            shutil.copy(path, target / name, follow_symlinks=False)
+        except OSError as error:
+            raise SourceError("path", f"{name} cannot be read: {error.strerror}") from error
+        found.append(name)
+    return found
 
 
 def _of_git(root: Path) -> list[str] | None:
@@ -369,16 +352,13 @@ def directory(path: str) -> Source:
     if not files:
         raise SourceError("path", f"{str(root)!r} has no files (or git ignores them all)")
     _no_pointers(root, files)
-    with _locked(f"path-{hashlib.sha256(str(root).encode()).hexdigest()[:16]}") as place:
-        packed = place / "new.tar.gz"
-        commit = _pack(root, files, packed, "path")
-        archive, tree = place / f"{commit}.tar.gz", place / commit
-        packed.rename(archive)
-        if not tree.is_dir():
-            with tempfile.TemporaryDirectory(dir=place) as temporary, tarfile.open(archive) as tar:
-                unpacked = Path(temporary) / "tree"
-                # Debian 12's Python 3.11.2 has no argument for it; the archive is our own.
-                tar.extraction_filter = getattr(tarfile, "tar_filter", None)
-                tar.extractall(unpacked)
-                unpacked.rename(tree)
-    return Source("path", commit, archive, tree)
+    name = f"path-{hashlib.sha256(str(root).encode()).hexdigest()[:16]}"
+    with _locked(name) as place, tempfile.TemporaryDirectory(dir=place) as temporary:
+        unpacked = Path(temporary) / "tree"
+        unpacked.mkdir()
+        described = archive.describe(unpacked, _copy(root, files, unpacked))
+        commit = archive.total(described)
+        tree = place / commit
+        if not archive.kept(tree):
+            archive.keep(unpacked, tree, described)
+    return Source("path", commit, tree.with_suffix(".tar.gz"), tree)

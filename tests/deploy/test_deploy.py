@@ -47,6 +47,20 @@ def test_an_unchanged_commit_changes_nothing(site: Site) -> None:
     assert site.log() == before
 
 
+def test_code_that_somebody_changed_on_the_server_comes_whole(site: Site) -> None:
+    """Only what differs from the commit before travels; the rest is taken from the releases, where it is what it was."""
+    before = len(site.log())
+    site.server.run("for one in /srv/plain/releases/*/code/config/urls.py; do echo '# mine' >> $one; done")
+    site.say("whole")
+    run = site.play("deploy", site="plain")
+    assert run.rc == 0, run.end
+    assert site.words() == "whole"
+    serving = site.server.run("cat /srv/plain/current/code/config/urls.py")
+    assert serving == (site.code / "config/urls.py").read_text()
+    assert [line["result"] for line in site.log()[before:]] == ["ok"]
+    assert site.server.run("find /tmp /var/tmp -maxdepth 1 -name 'webstack-*'") == ""
+
+
 VIEW = "from django.http import HttpResponse\n\n\ndef visits(request):\n    return HttpResponse('')\n\n\ndef index(request):\n"
 MIGRATION = """from django.db import migrations, models
 

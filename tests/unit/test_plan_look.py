@@ -9,6 +9,7 @@ from typing import Any
 
 import plan_worlds as worlds
 import pytest
+from ansible_collections.webstack.django.plugins.plugin_utils import archive
 from ansible_collections.webstack.django.plugins.plugin_utils.plan import context, inspect, validate
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.topology import Host
 
@@ -43,7 +44,7 @@ def test_a_project_is_looked_at(project: Path) -> None:
     assert (found.kind, len(found.commit)) == ("path", 40)
     assert found.detected is not None
     assert found.detected["wsgi"] == "shop.wsgi:application"
-    assert found.archive is not None and Path(found.archive).is_file()
+    assert found.archive is not None and archive.whole(Path(found.archive)).is_file()
 
 
 @pytest.mark.parametrize(

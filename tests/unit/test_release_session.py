@@ -19,6 +19,8 @@ import atexit, sys
 COUNT = 0
 def execute_from_command_line(argv):
     global COUNT
+    if argv[1] == "shell":
+        return exec(argv[3], {})
     COUNT += 1
     atexit.register(print, "at the end")
     print(argv[1:], COUNT, repr(sys.stdin.read()))
@@ -45,11 +47,11 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     code.mkdir(parents=True)
     started = []
 
-    def begin(first: str, **files: str) -> Session:
+    def begin(first: str, argv: tuple[str, ...] = ("-c",), **files: str) -> Session:
         for name, text in files.items():
             (code / f"{name}.py").write_text(text)
         environment = {"PATH": os.environ["PATH"], "PYTHONPATH": f"{library}:{code}"}  # no PYTHONUNBUFFERED
-        started.append(Session(site, [sys.executable, "-c"], first, environment))
+        started.append(Session(site, [sys.executable, *argv], first, environment))
         return started[-1]
 
     yield begin
@@ -107,6 +109,32 @@ def test_a_project_that_wants_processes_of_its_own(start: Start, first: str, fil
     one = start(first + "\nprint('loaded')", **files)
     assert (one.first.status, one.first.text, one.alive) == (0, "loaded\n", False)
     assert one.ask(words=["check"]) is None
+
+
+_MANAGE = """
+import logging, sys
+if __name__ == "__main__":
+    from django.core import management
+    try:
+        management.execute_from_command_line({given})
+    except Exception:
+        logging.exception("failed: %s", " ".join(sys.argv))
+        raise
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "alive"),
+    [
+        (_MANAGE.format(given="sys.argv"), True),
+        (_MANAGE.format(given="sys.argv") + "import sys\nTESTS = sys.argv[1:2] == ['test']\n", False),
+    ],
+    ids=["runs it and tells it", "has a mind of its own"],
+)
+def test_manage_py_knows_the_command(start: Start, tmp_path: Path, text: str, alive: bool) -> None:
+    path = tmp_path / "releases/one/code/manage.py"
+    one = start("print('loaded')", argv=(str(path), "shell", "-c"), manage=text)
+    assert (one.first.status, one.first.text.splitlines()[-1], one.alive) == (0, "loaded", alive)
 
 
 def test_a_process_that_dies(start: Start) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.webstack.django.plugins.plugin_utils import source
+from ansible_collections.webstack.django.plugins.plugin_utils import archive, source
 from ansible_collections.webstack.django.plugins.plugin_utils.source import SourceError
 
 
@@ -71,7 +71,7 @@ def repo(tmp_path: Path) -> Repository:
 def content(found: source.Source, name: str = "manage.py") -> str:
     """A file in the archive, which is the same in the tree."""
     assert found.archive is not None and found.tree is not None
-    with tarfile.open(found.archive) as tar:
+    with tarfile.open(archive.whole(found.archive)) as tar:
         member = tar.extractfile(name)
         assert member is not None
         text = member.read().decode()
@@ -81,7 +81,7 @@ def content(found: source.Source, name: str = "manage.py") -> str:
 
 def names(found: source.Source) -> list[str]:
     assert found.archive is not None
-    with tarfile.open(found.archive) as tar:
+    with tarfile.open(archive.whole(found.archive)) as tar:
         return tar.getnames()
 
 
@@ -270,7 +270,7 @@ def test_links_and_modes(tmp_path: Path) -> None:
     commit(where, {})
     for found in (source.git(str(where), None), source.directory(str(where))):
         assert found.archive is not None
-        with tarfile.open(found.archive) as tar:
+        with tarfile.open(archive.whole(found.archive)) as tar:
             shown = {one.name: (one.mode, one.linkname, one.uid, one.uname, one.mtime) for one in tar}
         assert shown["run"] == (0o755, "", 0, "root", 0)
         assert shown["data/x"] == (0o644, "", 0, "root", 0)

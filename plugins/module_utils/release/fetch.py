@@ -67,10 +67,12 @@ def _unpack(site: Site, archive: str | None) -> None:
     if not archive:
         raise site.error("fetch", "there is no archive of the code", "set source.archive to a tar.gz on the controller")
     with open(archive, "rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+        os.lseek(file.fileno(), 0, os.SEEK_SET)
         check(
             site,
             "fetch",
-            ["tar", "--extract", "--gzip", "--no-same-owner", "--no-same-permissions", "--file=-"],
+            ["tar", "--extract", *["--gzip"] * packed, "--no-same-owner", "--no-same-permissions", "--file=-"],
             site.code,
             {"PATH": PATH, "LANG": "C.UTF-8"},
             _TRANSFER,

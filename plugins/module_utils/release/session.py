@@ -24,18 +24,26 @@ from ansible_collections.webstack.django.plugins.module_utils.release.site impor
 # would stay taken in a fork), gets processes of its own.
 _SERVE = """
 def _webstack_serve():
-    import json, os, sys, threading
+    import ast, json, os, sys, threading
     from django.core.management import execute_from_command_line
     from django.db import connections
     replies = os.fdopen({replies}, "w", buffering=1)
+    def used(node):
+        calls = isinstance(node, ast.Call) and "execute_from_command_line" in ast.dump(node.func)
+        if calls or isinstance(node, ast.ExceptHandler):
+            return False  # what everybody's manage.py does with it, and words about an error
+        return "argv" in (getattr(node, "id", ""), getattr(node, "attr", "")) or any(
+            used(one) for one in ast.iter_child_nodes(node)
+        )
     def asks():
         top = {code!r} + os.sep
         for name, module in list(sys.modules.items()):
             path = getattr(module, "__file__", None) or ""
             if path.startswith(top):
                 with open(path, "rb") as file:
-                    if file.read().count(b"argv") > (name == "__main__"):
-                        return True
+                    text = file.read()
+                if b"argv" in text and (name != "__main__" or used(ast.parse(text))):
+                    return True
         return False
     if sys.version_info < (3, 9) or threading.active_count() > 1 or asks():
         return
