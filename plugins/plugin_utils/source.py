@@ -220,7 +220,9 @@ def _fetch(bare: Path, address: str, commit: str, ref: str, version: str | None)
         return commit
     done = None
     if ref:
-        done = run_git("fetch", "--quiet", "--depth", "1", "--", address, ref, cwd=bare, timeout=FETCH_TIMEOUT)
+        # With a name, or the next fetch would not know what is here and bring all of it again.
+        named = f"+{ref}:refs/webstack/last"
+        done = run_git("fetch", "--quiet", "--depth", "1", "--", address, named, cwd=bare, timeout=FETCH_TIMEOUT)
     if done is None or done.returncode != 0:
         # A commit that is no tip may be refused by itself: take the whole history.
         deeper = ["--unshallow"] if (bare / "shallow").exists() else []

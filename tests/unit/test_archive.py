@@ -187,3 +187,18 @@ def test_a_server_without_any_release(project: Path, tmp_path: Path, site: Site)
     (project / "manage.py").write_text("2\n")
     with pytest.raises(compose.Incomplete):
         composed(site, archive.parcel(archive_of(project)), tmp_path / "new")
+
+
+def test_what_was_fetched_is_not_fetched_again(project: Path) -> None:
+    git = ["git", "-C", str(project), "-c", "user.name=t", "-c", "user.email=t@example.com"]
+    subprocess.run([*git, "init", "--quiet", "--initial-branch=main"], check=True)
+    for text in ("1", "2", "3"):
+        (project / "manage.py").write_text(text)
+        subprocess.run([*git, "add", "--all"], check=True)
+        subprocess.run([*git, "commit", "--quiet", "--message=x"], check=True)
+        found = source.git(f"file://{project}", "main")
+        assert found.archive and found.tree
+        assert (found.tree / "manage.py").read_text() == text
+    objects = found.archive.parent / "repo.git/objects"
+    assert 100_000 < sum(path.stat().st_size for path in objects.rglob("*")) < 200_000
+    assert names(archive.parcel(found.archive).data) == ["manage.py"]
