@@ -189,7 +189,10 @@ def test_a_server_without_any_release(project: Path, tmp_path: Path, site: Site)
         composed(site, archive.parcel(archive_of(project)), tmp_path / "new")
 
 
-def test_what_was_fetched_is_not_fetched_again(project: Path) -> None:
+def test_what_was_fetched_is_not_fetched_again(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Packs stay as they came, so that their size tells.
+    for name, value in (("COUNT", "1"), ("KEY_0", "fetch.unpackLimit"), ("VALUE_0", "1")):
+        monkeypatch.setenv(f"GIT_CONFIG_{name}", value)
     git = ["git", "-C", str(project), "-c", "user.name=t", "-c", "user.email=t@example.com"]
     subprocess.run([*git, "init", "--quiet", "--initial-branch=main"], check=True)
     for text in ("1", "2", "3"):
