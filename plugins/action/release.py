@@ -101,19 +101,23 @@ class ActionModule(ActionBase):
         archives = {site["name"]: path for site in payload["sites"] for path in [_archive(site)] if path}
         if self._task.check_mode:
             payload["migrations"] = {name: _migrations(path) for name, path in archives.items()}
+            return self._module(step, payload, task_vars)
+        parcels = {name: archive.parcel(path) for name, path in archives.items()}
+        if sum(one.size for one in parcels.values()) <= _SMALL:
+            payload["packed"] = {name: base64.b64encode(one.data).decode() for name, one in parcels.items()}
+            payload["listed"] = {name: one.listed for name, one in parcels.items() if one.listed is not None}
+            result = self._module(step, payload, task_vars)
+            wanted = result.get("incomplete") or []
+            if not wanted:
+                return result
+            for name in wanted:
+                del payload["packed"][name], payload["listed"][name]
         else:
-            parcels = {name: archive.parcel(path) for name, path in archives.items()}
-            if sum(one.size for one in parcels.values()) <= _SMALL:
-                payload["packed"] = {name: base64.b64encode(one.data).decode() for name, one in parcels.items()}
-                payload["listed"] = {name: one.listed for name, one in parcels.items() if one.listed is not None}
-                result = self._module(step, payload, task_vars)
-                if "incomplete" not in result:
-                    return result
-                del payload["packed"], payload["listed"]
-            probe = self._module("probe", payload, task_vars)
-            if probe.get("failed"):
-                return probe
-            payload["archives"] = self._send({name: archives[name] for name in probe["todo"] if name in archives})
+            result = self._module("probe", payload, task_vars)
+            wanted = result.get("todo") or []
+            if result.get("failed"):
+                return result
+        payload["archives"] = self._send({name: archives[name] for name in wanted if name in archives})
         return self._module(step, payload, task_vars)
 
     def _module(self, step: str, payload: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:

@@ -138,9 +138,7 @@ class Steps:
         outcome = Outcome()
         if self.needs:
             self._see(outcome)
-        for site in self.sites:
-            if site.name in self.listed and site.present and not fetch.complete(site):
-                self.composed[site.name] = self._compose(site)
+        self._compose_all()
         for one in ("stage", "activate") if step == "deploy" else (step,):
             self._step(one, outcome)
         return outcome
@@ -244,6 +242,18 @@ class Steps:
 
     def _compose(self, site: Site) -> IO[bytes]:
         return compose.compose(site, self.packed[site.name], self.listed[site.name])
+
+    def _compose_all(self) -> None:
+        """Before anything else: where files are missing, all of the code has to come, and nothing was done."""
+        incomplete = []
+        for site in self.sites:
+            if site.name in self.listed and site.present and not fetch.complete(site):
+                try:
+                    self.composed[site.name] = self._compose(site)
+                except compose.Incomplete:
+                    incomplete.append(site.name)
+        if incomplete:
+            raise compose.Incomplete(incomplete)
 
     def _stage(self, site: Site, outcome: Outcome) -> None:
         self._fetch(site, outcome)

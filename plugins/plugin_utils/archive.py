@@ -98,13 +98,21 @@ def whole(archive: Path) -> Path:
 def parcel(archive: Path) -> Parcel:
     """What has to travel where the server has the newest of the other trees in the cache."""
     listed, place = listing(archive), _place(archive)
-    for other in _trees(place) if listed else []:
+    other = newest(place)
+    if listed is None or other is None:
+        return Parcel(whole(archive).read_bytes(), None)
+    packed = io.BytesIO()
+    _pack(place, {name: what for name, what in listed.items() if other[1].get(name) != what}, packed)
+    return Parcel(packed.getvalue(), listed)
+
+
+def newest(place: Path) -> tuple[Path, dict[str, str]] | None:
+    """The newest of the other trees beside one, and its list."""
+    for other in _trees(place):
         known = listing(other.with_suffix(".tar.gz"))
-        if listed and known is not None and other != place:
-            packed = io.BytesIO()
-            _pack(place, {name: what for name, what in listed.items() if known.get(name) != what}, packed)
-            return Parcel(packed.getvalue(), listed)
-    return Parcel(whole(archive).read_bytes(), None)
+        if known is not None and other != place:
+            return other, known
+    return None
 
 
 def listing(archive: Path) -> dict[str, str] | None:

@@ -26,6 +26,7 @@ from ansible_collections.webstack.django.plugins.plugin_utils import archive
 GIT_TIMEOUT = 120  # seconds for one answer of a remote repository
 FETCH_TIMEOUT = 1800  # seconds for its content; git itself gives a stalled transfer up
 _TALKS = frozenset({"ls-remote", "fetch", "push", "clone", "submodule"})  # to other machines
+MANY = 500  # files of a commit that are named to git one by one
 _COMMIT = re.compile(r"[0-9a-f]{4,40}")
 _LFS = b"version https://git-lfs.github.com/spec/"
 _JUNK = frozenset(
@@ -243,6 +244,11 @@ def _export(bare: Path, commit: str, tree: Path, address: str) -> None:
     with tempfile.TemporaryDirectory(dir=tree.parent) as temporary:
         unpacked = Path(temporary) / "tree"
         unpacked.mkdir()
+        listed = _changed(bare, commit, tree, unpacked)
+        if listed is not None:
+            _no_pointers(unpacked, list(listed))
+            archive.keep(unpacked, tree, listed)
+            return
         # Not `git archive`: that leaves out what .gitattributes calls export-ignore.
         (bare / "index").unlink(missing_ok=True)
         done = run_git(f"--work-tree={unpacked}", "checkout", "--quiet", "--force", commit, "--", ".", cwd=bare)
@@ -253,6 +259,31 @@ def _export(bare: Path, commit: str, tree: Path, address: str) -> None:
         files = _all_files(unpacked)
         _no_pointers(unpacked, files)
         archive.keep(unpacked, tree, archive.describe(unpacked, files))
+
+
+def _changed(bare: Path, commit: str, tree: Path, unpacked: Path) -> dict[str, str] | None:
+    """Make a tree of links to the files of the newest other one, and what differs; None where all has to be made."""
+    other, known = archive.newest(tree) or (None, {})
+    words = ["diff-tree", "-r", "-z", "--no-renames", "--name-status", str(other and other.name), commit]
+    done = run_git(*words, cwd=bare) if other else None
+    if other is None or done is None or done.returncode != 0:
+        return None
+    fields = done.stdout.split("\0")
+    status = dict(zip(fields[1::2], fields[::2]))
+    special = {".gitattributes", ".gitmodules"} & {Path(name).name for name in status}
+    if special or len(status) > MANY or (other / ".gitmodules").exists():
+        return None
+    new = [name for name, what in status.items() if what != "D"]
+    same = {name: what for name, what in known.items() if name not in status}
+    for name in same:
+        (unpacked / name).parent.mkdir(parents=True, exist_ok=True)
+        os.link(other / name, unpacked / name, follow_symlinks=False)
+    (bare / "index").unlink(missing_ok=True)
+    words = ["--literal-pathspecs", f"--work-tree={unpacked}", "checkout", "--quiet", "--force", commit, "--", *new]
+    if new and run_git(*words, cwd=bare).returncode != 0:
+        raise SourceError("repo", f"commit {commit[:12]} cannot be checked out")
+    files = [name for name in new if (unpacked / name).is_symlink() or (unpacked / name).is_file()]
+    return dict(sorted({**same, **archive.describe(unpacked, files)}.items()))
 
 
 def _no_pointers(directory: Path, files: list[str]) -> None:

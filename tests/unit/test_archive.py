@@ -189,17 +189,49 @@ def test_a_server_without_any_release(project: Path, tmp_path: Path, site: Site)
         composed(site, archive.parcel(archive_of(project)), tmp_path / "new")
 
 
+def committed(project: Path) -> source.Source:
+    """Commit all of it, and fetch it."""
+    git = ["git", "-C", str(project), "-c", "user.name=t", "-c", "user.email=t@example.com"]
+    if not (project / ".git").exists():
+        subprocess.run([*git, "init", "--quiet", "--initial-branch=main"], check=True)
+    subprocess.run([*git, "add", "--all"], check=True)
+    subprocess.run([*git, "commit", "--quiet", "--message=x"], check=True)
+    return source.git(f"file://{project}", "main")
+
+
+def test_a_tree_is_made_from_the_one_before(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = committed(project).tree
+    (project / "bin/run").chmod(0o644)
+    (project / "link").unlink()
+    (project / "link").mkdir()
+    (project / "link/file").write_text("x")
+    (project / "shop/urls.py").rename(project / "shop/*.py")
+    (project / "shop/näme.txt").unlink()
+    found = committed(project)
+    assert found.archive and found.tree and first
+    assert (first / "data.bin").samefile(found.tree / "data.bin")
+    made = archive.listing(found.archive)
+    assert made and list(made) == ["bin/run", "data.bin", "link/file", "manage.py", "shop/*.py", "shop/__init__.py"]
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other"))
+    alone = source.git(f"file://{project}", "main")
+    assert alone.archive != found.archive
+    assert alone.archive and archive.listing(alone.archive) == made
+
+
+def test_attributes_make_a_whole_tree_anew(project: Path) -> None:
+    first = committed(project).tree
+    (project / ".gitattributes").write_text("*.bin -text\n")
+    found = committed(project).tree
+    assert first and found and not (first / "data.bin").samefile(found / "data.bin")
+
+
 def test_what_was_fetched_is_not_fetched_again(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Packs stay as they came, so that their size tells.
     for name, value in (("COUNT", "1"), ("KEY_0", "fetch.unpackLimit"), ("VALUE_0", "1")):
         monkeypatch.setenv(f"GIT_CONFIG_{name}", value)
-    git = ["git", "-C", str(project), "-c", "user.name=t", "-c", "user.email=t@example.com"]
-    subprocess.run([*git, "init", "--quiet", "--initial-branch=main"], check=True)
     for text in ("1", "2", "3"):
         (project / "manage.py").write_text(text)
-        subprocess.run([*git, "add", "--all"], check=True)
-        subprocess.run([*git, "commit", "--quiet", "--message=x"], check=True)
-        found = source.git(f"file://{project}", "main")
+        found = committed(project)
         assert found.archive and found.tree
         assert (found.tree / "manage.py").read_text() == text
     objects = found.archive.parent / "repo.git/objects"

@@ -28,7 +28,7 @@ class Incomplete(Exception):
     """Some files of these sites are neither here nor did they come."""
 
     def __init__(self, sites: list[str]) -> None:
-        super().__init__("not all files are here: %s" % ", ".join(sites))
+        super().__init__("not all files of %s are here; run this again" % ", ".join(sites))
         self.sites = sites
 
 
