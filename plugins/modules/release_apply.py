@@ -233,7 +233,7 @@ class Steps:
             return
         if site.name in self.listed:
             with self.composed.pop(site.name, None) or self._compose(site) as whole:
-                yield whole.name
+                yield "/proc/self/fd/%d" % whole.fileno()
             return
         with tempfile.NamedTemporaryFile(prefix="webstack-") as file:
             file.write(base64.b64decode(self.packed[site.name]))

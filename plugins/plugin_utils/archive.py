@@ -80,6 +80,16 @@ def kept(place: Path) -> bool:
     return found
 
 
+def link(tree: Path, other: Path, names: Iterable[str]) -> None:
+    """Give another tree some files of one; nobody writes to them."""
+    for name in names:
+        (other / name).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(tree / name, other / name, follow_symlinks=False)
+        except OSError:  # a file system without links
+            shutil.copy(tree / name, other / name, follow_symlinks=False)
+
+
 def whole(archive: Path) -> Path:
     """The archive of a tree, which depends on nothing but names, modes and contents.
 

@@ -263,10 +263,12 @@ def _export(bare: Path, commit: str, tree: Path, address: str) -> None:
 
 def _changed(bare: Path, commit: str, tree: Path, unpacked: Path) -> dict[str, str] | None:
     """Make a tree of links to the files of the newest other one, and what differs; None where all has to be made."""
-    other, known = archive.newest(tree) or (None, {})
-    words = ["diff-tree", "-r", "-z", "--no-renames", "--name-status", str(other and other.name), commit]
-    done = run_git(*words, cwd=bare) if other else None
-    if other is None or done is None or done.returncode != 0:
+    found = archive.newest(tree)
+    if found is None:
+        return None
+    other, known = found
+    done = run_git("diff-tree", "-r", "-z", "--no-renames", "--name-status", other.name, commit, cwd=bare)
+    if done.returncode != 0:
         return None
     fields = done.stdout.split("\0")
     status = dict(zip(fields[1::2], fields[::2]))
@@ -275,9 +277,7 @@ def _changed(bare: Path, commit: str, tree: Path, unpacked: Path) -> dict[str, s
         return None
     new = [name for name, what in status.items() if what != "D"]
     same = {name: what for name, what in known.items() if name not in status}
-    for name in same:
-        (unpacked / name).parent.mkdir(parents=True, exist_ok=True)
-        os.link(other / name, unpacked / name, follow_symlinks=False)
+    archive.link(other, unpacked, same)
     (bare / "index").unlink(missing_ok=True)
     words = ["--literal-pathspecs", f"--work-tree={unpacked}", "checkout", "--quiet", "--force", commit, "--", *new]
     if new and run_git(*words, cwd=bare).returncode != 0:

@@ -67,7 +67,7 @@ def composed(site: Site, parcel: archive.Parcel, target: Path) -> Path:
     assert parcel.listed
     target.mkdir()
     with compose.compose(site, base64.b64encode(parcel.data).decode(), dict(parcel.listed)) as whole:
-        subprocess.run(["tar", "--extract", "--file", whole.name], cwd=target, check=True)
+        subprocess.run(["tar", "--extract"], cwd=target, check=True, stdin=whole)
     return target
 
 

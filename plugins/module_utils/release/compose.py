@@ -38,7 +38,7 @@ def digest(content: bytes) -> str:
 
 
 def compose(site: Site, came: str, listed: dict[str, str]) -> IO[bytes]:
-    """A tar of a whole tree in a temporary file.
+    """A tar of a whole tree in a temporary file, which has no name: it goes with this process.
 
     Args:
         site: the site.
@@ -49,7 +49,7 @@ def compose(site: Site, came: str, listed: dict[str, str]) -> IO[bytes]:
         Incomplete: a file is missing, or there is no room for all of them; all of the code has to come.
     """
     known = [os.path.join(site.releases, name, "code") for name in static.kept(site)]
-    output = tempfile.NamedTemporaryFile(prefix="webstack-", dir="/var/tmp")  # noqa: SIM115  # the caller's
+    output = tempfile.TemporaryFile(dir="/var/tmp")  # noqa: SIM115  # the caller's
     try:
         with (
             tarfile.open(fileobj=io.BytesIO(base64.b64decode(came))) as new,
@@ -69,6 +69,7 @@ def compose(site: Site, came: str, listed: dict[str, str]) -> IO[bytes]:
                         if code not in listed:
                             _add(tar, code, _read(os.path.join(directory, code)) or b"")
         output.flush()
+        output.seek(0)
         return output
     except (Incomplete, OSError) as error:
         output.close()
