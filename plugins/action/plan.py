@@ -9,7 +9,7 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.webstack.django.plugins.plugin_utils import deliver
+from ansible_collections.webstack.django.plugins.plugin_utils import deliver, packing
 from ansible_collections.webstack.django.plugins.plugin_utils.plan import inspect, validate
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.build import for_host
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.context import Site, World, broker
@@ -83,7 +83,8 @@ class ActionModule(ActionBase):
             steps, message = args["steps"], args["message"]
             changed, _text = deliver.deliver(steps, selected, message, self._task.check_mode, self._display)
 
-        facts = self._validate(variables, args["site"], args["version"], ready)
+        with packing.beside(self, "webstack.django.release_apply", variables):
+            facts = self._validate(variables, args["site"], args["version"], ready)
         if len(variables["groups"]["all"]) == 1:
             facts.update(self._host({**variables, **facts}))
         return changed, facts

@@ -14,8 +14,11 @@ description:
     a list of all mistakes, each with its site, its key and what to do.
   - With O(phase=inventory) it checks only what the variables of the server itself say. No code and no repository is looked
     at, so this works when they cannot be reached. The playbooks for daily work use it.
-  - With O(phase=deploy) it does what M(webstack.django.deliver) does, then V(validate), and where the inventory has one server V(host) as
-    well; no facts are needed for that.
+  - With O(phase=deploy) it takes the O(steps) of the working copies, then does V(validate), and where the inventory has one server V(host)
+    as well; no facts are needed for that. Only sites with a working copy on the controller have steps - C(checkout) in C(django_sites),
+    or a C(repo) that is one. What is checked out has to be what is deployed; where the version of a site is something else (another branch,
+    an older tag), a warning says so and no step is taken. git is never run with C(--force), and never asks for anything; keys of an agent
+    and credential helpers are used.
   - With O(phase=host) it gives the server its slice as the fact C(webstack_plan).
 options:
   phase:
@@ -37,13 +40,21 @@ options:
     type: raw
     default: ""
   steps:
-    description: With V(deploy), what M(webstack.django.deliver) does.
+    description:
+      - With V(deploy), what is done with the working copies, in this order whatever the order of the list.
+      - V(look) refuses a merge, rebase, cherry-pick or revert that is under way, conflicts, changes that are not committed
+        (unless O(message) is given), no branch where one is to be pushed, a branch that is behind its remote or has
+        diverged from it, and a remote that is not the repository that is deployed. Nothing but what git has fetched is changed.
+      - V(tests) runs the commands in C(checkout.tests). Not in check mode, since they may write.
+      - V(commit) commits everything that git does not ignore, where O(message) is given and something is changed.
+      - V(push) pushes the branch, and a tag that is the version, where the remote lacks them; then it makes sure that the
+        version is now the commit that is checked out.
     type: list
     elements: str
     choices: [look, tests, commit, push]
     default: []
   message:
-    description: With V(deploy), the message of a commit.
+    description: With V(deploy), the message of the commit. Without it nothing is committed.
     type: str
     default: ""
 attributes:

@@ -1,6 +1,6 @@
 # Copyright: webstack.django maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The four steps of the local half as a playbook takes them."""
+"""The local half of a deployment as the playbook takes it: the steps of the working copy, then the plan."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.webstack.django.plugins.plugin_utils.deliver import STEPS
+from test_plan_look import PROJECT
 from working_copies import Work, alone, commit, git, work
 
 __all__ = ["alone", "work"]
@@ -24,18 +25,23 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture
 def site(work: Work) -> dict[str, Any]:
     """A site whose tests count how often they run."""
+    commit(work.here, PROJECT)
+    git(work.here, "push", "-q")
     own = {"path": str(work.here), "tests": [f"echo x >> '{work.base}/ran'"]}
     return {"name": "blog", "domains": ["blog.example.com"], "repo": str(work.central), "checkout": own}
 
 
 def play(work: Work, sites: list[dict[str, Any]], *words: str) -> tuple[int, str]:
-    """Status and output of the four steps for two servers that do not exist."""
+    """Status and output of it for a server that does not exist."""
     names = {"site": "{{ site | default([]) }}", "version": "{{ version | default('') }}"}
     task = {**names, "message": "{{ commit_message | default('') }}"}
     steps = "{{ %s | difference(ansible_skip_tags) }}" % STEPS
-    tasks = [{"webstack.django.deliver": {"steps": steps, **task}, "run_once": True}]
+    tasks = [
+        {"webstack.django.plan": {"phase": "deploy", "steps": steps, **task}, "run_once": True},
+        {"ansible.builtin.debug": {"msg": "at once: {{ webstack_plan.at_once }}"}},
+    ]
     away = {"ansible_host": "127.0.0.1", "ansible_port": 1}
-    inventory = {"all": {"hosts": {"web1": away, "web2": away}, "vars": {"django_sites": sites}}}
+    inventory = {"all": {"hosts": {"web1": away}, "vars": {"django_sites": sites}}}
     (work.base / "hosts.yml").write_text(yaml.safe_dump(inventory))
     (work.base / "play.yml").write_text(yaml.safe_dump([{"hosts": "all", "gather_facts": False, "tasks": tasks}]))
     environment = {
@@ -44,6 +50,7 @@ def play(work: Work, sites: list[dict[str, Any]], *words: str) -> tuple[int, str
         "ANSIBLE_NOCOLOR": "1",
         "ANSIBLE_LOCAL_TEMP": str(work.base / "tmp"),
         "COLUMNS": "1000",
+        "WEBSTACK_MASTER_KEY": "0123456789abcdef" * 4,
     }
     program = Path(sys.executable).with_name("ansible-playbook")
     command = [program, "-i", work.base / "hosts.yml", work.base / "play.yml", *words]
@@ -68,7 +75,7 @@ def test_the_whole_way(work: Work, site: dict[str, Any]) -> None:
     assert git(work.here, "log", "-1", "--format=%s") == "All of it"
     assert (work.base / "ran").read_text() == "x\n"
     status, output = play(work, [site], "--skip-tags", "tests")
-    assert (status, "changed=0" in output) == (0, True)
+    assert (status, "changed=0" in output, "at once: True" in output) == (0, True, True), output
     assert (work.base / "ran").read_text() == "x\n"
 
 
@@ -79,11 +86,11 @@ def test_everything_that_is_in_the_way_is_said_at_once(work: Work, site: dict[st
     assert status != 0
     assert "  - site blog: checkout: x: not committed" in output
     assert "  - site shop: checkout.path: '/nowhere' is no directory on this machine" in output
-    status, output = play(work, [site, second], "-e", "site=blog", "-e", "version=nothing")
-    assert (status, output.count("[WARNING]: site blog: version nothing is deployed, and main is checked out")) == (
-        0,
-        1,
-    )
+    git(work.here, "push", "-q", "origin", "main:other")
+    commit(work.here, {"y": ""})
+    status, output = play(work, [site, second], "-e", "site=blog", "-e", "version=other")
+    said = "[WARNING]: site blog: version other is deployed, and main is checked out"
+    assert (status, output.count(said)) == (0, 1), output
     status, output = play(work, [site, second], "-e", "site=blgo")
     assert "-e site: there is no site 'blgo'; did you mean 'blog'?" in output
 
