@@ -21,7 +21,7 @@ from ansible_collections.webstack.django.plugins.module_utils.release.backup imp
 from ansible_collections.webstack.django.plugins.module_utils.release.health import ask, good
 from ansible_collections.webstack.django.plugins.module_utils.services import seconds
 from ansible_collections.webstack.django.plugins.module_utils.site_parts import Process
-from ansible_collections.webstack.django.plugins.module_utils.vhosts import page_file
+from ansible_collections.webstack.django.plugins.module_utils.vhosts import drained, page_file
 
 Runner = Callable[[list[str]], tuple[int, str, str]]
 HEALTH_SECONDS = 10.0
@@ -267,6 +267,7 @@ def of_site(site: dict[str, Any], tiers: list[str], now: float, runner: Runner =
     if "web" in tiers:
         result["certificate"] = certificate("/etc/webstack/tls/%s/fullchain.pem" % name, now, runner)
         result["maintenance"] = os.path.exists(page_file(name))
+        result["drained"] = drained(name)
     if "app" in tiers or "database" in tiers:
         result["backup"] = backup(os.path.join(DUMPS, name))
     return result

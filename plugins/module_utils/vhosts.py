@@ -14,6 +14,8 @@ import re
 from collections.abc import Sequence
 from typing import Callable, NamedTuple
 
+from ansible_collections.webstack.django.plugins.module_utils.release.files import read_text
+
 PAGES = "/etc/webstack/maintenance"
 DRAINED = "/run/webstack-drained"  # after a restart of the machine nothing is drained
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")  # what the roles take
@@ -74,6 +76,12 @@ def page_file(site: str) -> str:
 def flag_file(site: str, number: int) -> str:
     """The file that drains an application server of a site by being there."""
     return f"{DRAINED}/{site}:{number}"
+
+
+def drained(site: str) -> list[str]:
+    """The addresses of a site's application servers that get no requests."""
+    pattern = os.path.join(glob.escape(DRAINED), glob.escape(site) + ":*")
+    return sorted((read_text(path) or "").strip() or os.path.basename(path) for path in glob.glob(pattern))
 
 
 class Vhost:

@@ -107,6 +107,7 @@ def test_status_of_a_server_where_much_is_wrong(day: Day) -> None:
     )
     server.run("mkdir -p /etc/webstack/maintenance /var/log/webstack /var/backups/webstack/blog")
     server.run("touch /etc/webstack/maintenance/blog.html; echo x > /var/backups/webstack/blog/blog.dump")
+    server.run("mkdir /run/webstack-drained; echo 10.0.0.4:8001 > /run/webstack-drained/blog:2")
     last = {"time": "2026-01-02T03:04:05+00:00", "who": "ada", "what": "deploy", "result": "failed", "step": "migrate"}
     server.run("cat > /var/log/webstack/blog-deploys.jsonl", json.dumps(last) + "\n")
     try:
@@ -114,6 +115,7 @@ def test_status_of_a_server_where_much_is_wrong(day: Day) -> None:
         got = json.loads(json_of(day.play("status", site="blog", format="json").output))
     finally:
         server.run("cp -a /run/kept.pem /etc/webstack/tls/blog/fullchain.pem; rm /etc/webstack/maintenance/blog.html")
+        server.run("rm -r /run/webstack-drained")
         assert server.run("systemctl is-active blog-web", check=False).strip() == "inactive"  # status did not start it
         server.run("systemctl start blog-web && webstack-supervisord start blog-api-web")
     wrong = [line for line in lines if line.startswith("! ") and not line.startswith("!  ")]
@@ -122,15 +124,16 @@ def test_status_of_a_server_where_much_is_wrong(day: Day) -> None:
         "! one: blog: the last deployment: failed",
         "! one: blog: certificate: 2 days left",
         "! one: blog: maintenance is on: visitors get status 503",
+        "! one: blog: 10.0.0.4:8001 gets no requests; it will with the next deployment, if none is under way",
         "! one: blog: the process web is stopped",
         "! one: blog-api: health: no answer: web does not run",
         "! one: blog-api: the process web is stopped",
     ]
-    assert "7 things need attention" in lines
+    assert "8 things need attention" in lines
     assert any(line.startswith("    last backup  blog.dump, 0 MB, ") for line in lines)
     assert list(got["servers"]["one"]["sites"]) == ["blog"]
     assert got["servers"]["one"]["sites"]["blog"]["certificate"]["days"] == 2
-    assert [f"! {one}" for one in got["attention"]] == wrong[:5]
+    assert [f"! {one}" for one in got["attention"]] == wrong[:6]
 
 
 def json_of(output: str) -> str:

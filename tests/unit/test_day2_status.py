@@ -44,6 +44,7 @@ def web1() -> dict[str, Any]:
         "lock": None,
         "certificate": {"days": 340, "error": None},
         "maintenance": False,
+        "drained": [],
         "backup": None,
     }
     return {
@@ -131,6 +132,11 @@ WRONG: list[tuple[str, Any, str]] = [
     ("certificate", {"days": None, "error": "there is none"}, "web1: blog: certificate: there is none"),
     ("certificate", {"days": -2, "error": None}, "web1: blog: certificate: ended 2 days ago"),
     ("maintenance", True, "web1: blog: maintenance is on: visitors get status 503"),
+    (
+        "drained",
+        ["10.0.0.4:8001"],
+        "web1: blog: 10.0.0.4:8001 gets no requests; it will with the next deployment, if none is under way",
+    ),
     (
         "lock",
         {"who": "ada", "since": NOW - 7300, "step": "build"},

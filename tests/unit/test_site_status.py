@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.webstack.django.plugins.module_utils import host_status, site_parts, site_status
+from ansible_collections.webstack.django.plugins.module_utils import host_status, site_parts, site_status, vhosts
 from ansible_collections.webstack.django.plugins.module_utils.site_parts import Process
 
 SHOWN = {
@@ -164,6 +164,14 @@ def test_a_lock(tmp_path: Path) -> None:
     assert site_status.lock(str(path)) == {"who": "ada", "since": 5, "step": "build"}
     path.write_text("{")
     assert site_status.lock(str(path)) == {"who": None, "since": None, "step": None}
+
+
+def test_application_servers_that_get_no_requests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vhosts, "DRAINED", str(tmp_path))
+    assert vhosts.drained("blog") == []
+    for name, text in (("blog:2", "10.0.0.4:8001\n"), ("blog:1", ""), ("blog-api:1", "10.0.0.3:8002\n")):
+        (tmp_path / name).write_text(text)
+    assert vhosts.drained("blog") == ["10.0.0.4:8001", "blog:1"]
 
 
 def test_the_newest_backup(tmp_path: Path) -> None:

@@ -131,6 +131,9 @@ def _site(block: Block, site: Mapping[str, Any], now: float) -> None:
         block.add("certificate", text, f"certificate: {text}" if wrong else None)
     if site.get("maintenance"):
         block.add("maintenance", "on", "maintenance is on: visitors get status 503")
+    if site.get("drained"):
+        text = ", ".join(site["drained"])
+        block.add("drained", text, f"{text} gets no requests; it will with the next deployment, if none is under way")
     if "backup" in site:
         saved = site["backup"]
         text = f"{saved['file']}, {size(saved['mb'])}, {moment(saved['time'], now)}" if saved else "none"
