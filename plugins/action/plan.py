@@ -81,7 +81,7 @@ class ActionModule(ActionBase):
         def ready(selected: list[dict[str, Any]]) -> None:
             nonlocal changed
             steps, message = args["steps"], args["message"]
-            changed, _text = deliver.deliver(steps, selected, message, self._task.check_mode, self._display)
+            changed = deliver.deliver(steps, selected, message, self._task.check_mode, self._display)
 
         with packing.beside(self, "webstack.django.release_apply", variables):
             facts = self._validate(variables, args["site"], args["version"], ready)

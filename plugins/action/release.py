@@ -44,17 +44,19 @@ def _archive(site: dict[str, Any]) -> Path | None:
     source = site.get("source") or {}
     if site.get("state") == "absent" or source.get("kind") == "package" or source.get("fetch") == "host":
         return None
-    path = Path(source.get("archive") or "")
-    if not path.is_file() and archive.listing(path) is None:
-        found = source.get("archive")
-        raise AnsibleActionFail(f"site {site['name']}: source.archive: there is no file {found!r} on the controller")
-    return path
+    given = source.get("archive")
+    if not given or not (Path(given).is_file() or archive.listing(Path(given))):
+        raise AnsibleActionFail(f"site {site['name']}: source.archive: there is no file {given!r} on the controller")
+    return Path(given)
 
 
 def _migrations(path: Path) -> list[str]:
     """The files of migrations in an archive that is not sent."""
-    with tarfile.open(archive.whole(path)) as tar:
-        return [name for name in tar.getnames() if _MIGRATION.search(name)]
+    names = list(archive.listing(path) or [])
+    if not names:
+        with tarfile.open(path) as tar:
+            names = tar.getnames()
+    return [name for name in names if _MIGRATION.search(name)]
 
 
 class ActionModule(ActionBase):

@@ -41,10 +41,8 @@ class Outcome:
     warning: str = ""
 
 
-def deliver(
-    steps: Sequence[str], sites: Sequence[dict[str, Any]], message: str, check: bool, display: Any
-) -> tuple[bool, list[str]]:
-    """Some of the steps for all sites that have a working copy; whether anything was changed, and what was done.
+def deliver(steps: Sequence[str], sites: Sequence[dict[str, Any]], message: str, check: bool, display: Any) -> bool:
+    """Some of the steps for all sites that have a working copy; whether anything was changed.
 
     Args:
         steps: some of `STEPS`.
@@ -56,16 +54,15 @@ def deliver(
     Raises:
         AnsibleActionFail: the deployment must not go on.
     """
-    changed, text = False, []
+    changed = False
     for step in [one for one in STEPS if one in steps]:
         for name, outcome in _step(step, sites, message, check).items():
             changed = changed or outcome.changed
-            text.append(f"site {name}: {outcome.text}")
             if outcome.warning:
                 display.warning(f"site {name}: {outcome.warning}")
             elif outcome.changed or step == "tests":
-                display.display(f"  {text[-1]}")
-    return changed, text
+                display.display(f"  site {name}: {outcome.text}")
+    return changed
 
 
 def _step(step: str, sites: Sequence[dict[str, Any]], message: str, check: bool) -> dict[str, Outcome]:

@@ -14,6 +14,8 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from ansible.errors import AnsibleActionFail
+from ansible_collections.webstack.django.plugins.action import release as release_action
 from ansible_collections.webstack.django.plugins.module_utils.release import compose
 from ansible_collections.webstack.django.plugins.module_utils.release.site import Site
 from ansible_collections.webstack.django.plugins.plugin_utils import archive, source
@@ -129,6 +131,23 @@ def test_an_archive_of_somebody_else(tmp_path: Path, project: Path) -> None:
     assert archive.parcel(given) == archive.Parcel(given.read_bytes(), None)
     with pytest.raises(FileNotFoundError):
         archive.whole(tmp_path / "none.tar.gz")
+
+
+@pytest.mark.parametrize("given", [None, "", "/nowhere/code.tar.gz"])
+def test_a_site_without_its_archive_is_told(given: str | None) -> None:
+    words = rf"site blog: source\.archive: there is no file {given!r} on the controller"
+    with pytest.raises(AnsibleActionFail, match=words):
+        release_action._archive({"name": "blog", "source": {"kind": "path", "archive": given}})
+
+
+def test_migrations_are_known_without_an_archive(tmp_path: Path, project: Path) -> None:
+    (project / "shop/migrations").mkdir()
+    (project / "shop/migrations/0001_initial.py").write_text("")
+    found = archive_of(project)
+    assert release_action._migrations(found) == ["shop/migrations/0001_initial.py"]
+    assert not found.exists()
+    given = archive.whole(found).rename(tmp_path / "code.tar.gz")
+    assert release_action._migrations(given) == ["shop/migrations/0001_initial.py"]
 
 
 def test_a_server_puts_the_tree_together(tmp_path: Path, project: Path, site: Site) -> None:
