@@ -23,6 +23,8 @@ VARIABLES = {
     "webstack_master_key": "a-master-key-of-the-test-bed-that-nobody-else-has",
     "webstack_memory_mb": 2048,
     "os_swap_mb": 0,
+    # Packages that take their time to install and that these tests do not look at; the scenarios have them all.
+    "os_hardening": {"audit": False, "integrity": False, "usb_guard": False, "upgrade_news": False},
 }
 
 
@@ -58,10 +60,11 @@ class Server:
     scenario: str
     directory: Path
     facts: dict[str, Any] = field(default_factory=dict)
+    called: str = ""  # its name in the inventory and its host name, where several are to be the same server
 
     def up(self) -> None:
         """Start it, or wait until it has booted again."""
-        self.facts = bed.up(self.name, self.image, scenario=self.scenario)
+        self.facts = bed.up(self.name, self.image, self.called or None, scenario=self.scenario)
 
     def down(self) -> None:
         """Remove it."""
@@ -69,7 +72,7 @@ class Server:
 
     def restart(self) -> None:
         """As after a power cut that the machine saw coming."""
-        subprocess.run(["docker", "restart", "--time=60", self.facts["container"]], check=True, capture_output=True)
+        subprocess.run(["docker", "stop", "--time=60", self.facts["container"]], check=True, capture_output=True)
         self.up()
 
     def converge(self, sites: list[dict[str, Any]], *words: str, **variables: Any) -> Run:
@@ -120,7 +123,10 @@ def inventory(
 ) -> Path:
     """The file of an inventory: these servers, in these groups, with these sites."""
     path = servers[0].directory / "hosts.yml"
-    hosts = {one.name: {**bed.ansible_variables(one.facts), "private_address": one.facts["address"]} for one in servers}
+    hosts = {
+        one.called or one.name: {**bed.ansible_variables(one.facts), "private_address": one.facts["address"]}
+        for one in servers
+    }
     children = {group: {"hosts": {key: {} for key in names}} for group, names in (groups or {}).items()}
     everything = {"django_sites": sites, **VARIABLES, **variables}
     path.write_text(yaml.safe_dump({"all": {"hosts": hosts, "vars": everything, "children": children}}))

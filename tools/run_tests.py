@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Run checks and scenarios side by side; one line for each, a log for each, the sum at the end.
 
-    run_tests.py [name ...]     lint unit sanity controllers matrix demo interrupted switching processes deploy day2,
+    run_tests.py [name ...]     lint unit sanity controllers matrix demo switching processes deploy day2 drift pull lockout hostile
                           and the scenarios in molecule/ (default: all)
 
-Environment: JOBS (2) at a time, TEST_MINUTES (85) for all of them together.
+Environment: JOBS (2) at a time, and one more of those that mostly wait; TEST_MINUTES (85) for all of them together.
 Ends with a line `N passed, N failed`: pytest's tests, and one for each check or scenario as a whole.
 """
 
@@ -31,19 +31,24 @@ CHECKS = {
     "controllers": ["scripts/controllers"],
     "matrix": ["pytest", "tests/matrix"],
     "demo": ["pytest", "tests/demo"],
-    "interrupted": ["pytest", "tests/interrupted"],
     "switching": ["pytest", "tests/switching"],
     "processes": ["pytest", "tests/processes"],
     "deploy": ["pytest", "tests/deploy"],
     "day2": ["pytest", "tests/day2"],
+    "drift": ["pytest", "tests/drift"],
+    "pull": ["pytest", "tests/pull"],
+    "lockout": ["pytest", "tests/lockout"],
+    "hostile": ["pytest", "tests/hostile", "-n2", "--dist=loadgroup"],
 }
 # pytest runs in these; one that ran no test has not passed.
 WITHOUT_PYTEST = {"lint", "sanity"}
+# Timers of minutes are what these wait for, one after another beside the others.
+WAITING = ("lockout", "firewall")
 TAIL = 60
 # The longest first, so that none of them is left alone at the end, where the short checks are.
 FIRST = (
     "matrix", "deploy", "switching", "processes", "django_app", "stack_single", "stack_tiers", "apache", "nginx",
-    "controllers", "interrupted", "day2",
+    "tls", "controllers", "drift", "day2", "lockout", "hostile",
 )  # fmt: skip
 
 
@@ -178,9 +183,11 @@ def main() -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, stop)
-    pool = ThreadPoolExecutor(max_workers=int(os.environ.get("JOBS", "2")))
+    pool, beside = ThreadPoolExecutor(max_workers=int(os.environ.get("JOBS", "2"))), ThreadPoolExecutor(max_workers=1)
     try:
-        list(pool.map(runner.run, names))
+        waiting = beside.map(runner.run, [name for name in names if name in WAITING])
+        list(pool.map(runner.run, [name for name in names if name not in WAITING]))
+        list(waiting)
     except Stopped as reason:
         interrupted = True
         print(f"run_tests: stopped by {reason}", file=sys.stderr)
@@ -190,6 +197,7 @@ def main() -> int:
             signal.signal(number, signal.SIG_IGN)
         runner.stop()
         pool.shutdown(cancel_futures=True)
+        beside.shutdown(cancel_futures=True)
         bed = [sys.executable, str(ROOT / "tools" / "bed.py")]
         subprocess.run([*bed, "down", *(f"--scenario={name}" for name in names)], check=False)
         subprocess.run([ROOT / "scripts" / "teardown"], check=False)

@@ -57,6 +57,8 @@ TAIL = """\
 
 | variable | what |
 |---|---|
+| `tls_email` | Where a certificate authority can reach you. With it, sites whose domains are all names get a certificate of Let's Encrypt. |
+| `tls_acme_staging`, `tls_acme_directory` ... | Another authority: see [the role](../roles/tls/README.md). |
 | `private_address` | Of a server: the address by which the other servers reach it. Without it the one of its default route. |
 | `webstack_memory_mb` | Of a server: the memory to share among what it runs, in MB. Without it all that it has. |
 | `webstack_master_key` | The master key of all secrets, in place of the file `webstack.key`; belongs in a vault. |

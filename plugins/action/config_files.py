@@ -38,6 +38,7 @@ _PRUNE = {
     "patterns": {"type": "list", "elements": "str", "default": ["*"]},
     "marker": {"type": "str"},
     "keep": {"type": "list", "elements": "str", "default": []},
+    "packaged": {"type": "str", "choices": ["remove", "keep"], "default": "remove"},
 }
 _CHECK = {
     "argv": {"type": "list", "elements": "str", "required": True},
@@ -51,6 +52,9 @@ def _list(options: dict[str, Any]) -> dict[str, Any]:
     return {"type": "list", "elements": "dict", "default": [], "options": options}
 
 
+SPEC = {"files": _list(_ITEM), "prune": _list(_PRUNE), "checks": _list(_CHECK)}
+
+
 class ActionModule(ActionBase):
     """See the documentation of the module of the same name."""
 
@@ -61,21 +65,22 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
         task_vars = task_vars or {}
-        _result, args = self.validate_argument_spec(
-            argument_spec={"files": _list(_ITEM), "prune": _list(_PRUNE), "checks": _list(_CHECK)}
-        )
-        for rule in args["prune"]:
-            _absolute(str(rule["path"]))
-        if not all(check["argv"] for check in args["checks"]):
-            raise AnsibleActionFail("config_files: a checker in `checks` has an empty argv")
-        files = [self._render(item, task_vars) for item in args["files"]]
-        payload = {"files": files, "prune": args["prune"], "checks": args["checks"]}
-        packed = base64.b64encode(zlib.compress(json.dumps(payload).encode())).decode()
+        _result, args = self.validate_argument_spec(argument_spec=SPEC)
+        packed = base64.b64encode(zlib.compress(json.dumps(self.rendered(args, task_vars)).encode())).decode()
         return self._execute_module(
             module_name="webstack.django.config_files_apply",
             module_args={"payload": packed},
             task_vars=task_vars,
         )
+
+    def rendered(self, args: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        """The files with their content, the directories to prune and the checkers."""
+        for rule in args["prune"]:
+            _absolute(str(rule["path"]))
+        if not all(check["argv"] for check in args["checks"]):
+            raise AnsibleActionFail("config_files: a checker in `checks` has an empty argv")
+        files = [self._render(item, task_vars) for item in args["files"]]
+        return {"files": files, "prune": args["prune"], "checks": args["checks"]}
 
     def _render(self, item: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         path, state = str(item["path"]), item["state"]

@@ -5,12 +5,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
-from ansible.errors import AnsibleActionFail
+from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.webstack.django.plugins.plugin_utils import deliver, packing
-from ansible_collections.webstack.django.plugins.plugin_utils.plan import inspect, validate
+from ansible_collections.webstack.django.plugins.plugin_utils.plan import certificates, inspect, validate
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.build import for_host
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.context import Site, World, broker
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.inventory import Inventory, mistakes
@@ -18,8 +19,9 @@ from ansible_collections.webstack.django.plugins.plugin_utils.plan.parts import 
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.schema import Error
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.selection import override, select
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.topology import Host, tiers
-from ansible_collections.webstack.django.plugins.plugin_utils.secret import VARIABLE, SecretError, master_key
+from ansible_collections.webstack.django.plugins.plugin_utils.secret import SecretError, of_run
 
+_TLS = "tls_email"
 _OF_A_SERVER = ("private_address", "webstack_memory_mb")
 _PHASES = ("inventory", "validate", "host", "deploy")
 
@@ -110,11 +112,12 @@ class ActionModule(ActionBase):
             self._fail(errors)
             ready(selected)
         for host in hosts:
-            errors += validate.server(host, {name: inventory.value(name, host) for name in _OF_A_SERVER})
+            errors += validate.server(host, {name: inventory.value(name, host) for name in (*_OF_A_SERVER, _TLS)})
+        errors += self._certificates(sites)
         unsound = {error.site for error in errors}
         sound = [site for site in sites if site["name"] not in (None, *unsound) and site["state"] == "present"]
         try:
-            self._master(variables)
+            of_run(variables, self._templar.template)
         except SecretError as error:
             errors.append(Error("", "webstack_master_key", str(error)))
         found = inspect.look_at_all(sound)
@@ -128,13 +131,35 @@ class ActionModule(ActionBase):
             "webstack_selected": [site["name"] for site in selected],
         }
 
-    def _master(self, variables: Mapping[str, Any]) -> bytes:
-        given = variables.get(VARIABLE)
-        return master_key(
-            [str(source) for source in variables.get("ansible_inventory_sources") or []],
-            # Often a template that names a vaulted variable; its text alone would be a key that everybody knows.
-            None if given is None else str(self._templar.template(given)),
-        )
+    def _certificates(self, sites: list[dict[str, Any]]) -> list[Error]:
+        """Read the certificates that are provided in place of their names, and look at them."""
+        errors: list[Error] = []
+        for site in sites:
+            given = site["tls"]
+            if (
+                site["state"] != "present"
+                or given["mode"] not in ("provided", "auto")
+                or not (given["certificate"] and given["key"])
+            ):
+                continue
+            for key in ("certificate", "key"):
+                try:
+                    given[key] = certificates.load(given[key], self._contents)
+                except (AnsibleError, OSError, ValueError) as error:
+                    words = "is not text" if isinstance(error, ValueError) else f"cannot be read: {error}"
+                    errors.append(Error(site["name"], f"tls.{key}", f"the file {words}"))
+            if not any(error.site == site["name"] for error in errors):
+                found = certificates.examine(given["certificate"], given["key"], certificates.names(site))
+                errors += [Error(site["name"], f"tls.{key}", text) for key, text in found]
+        return errors
+
+    def _contents(self, path: str) -> bytes:
+        """A file on the controller, decrypted where it is vaulted."""
+        real = self._loader.get_real_file(self._loader.path_dwim(path))
+        try:
+            return Path(real).read_bytes()
+        finally:
+            self._loader.cleanup_tmp_file(real)
 
     def _host(self, variables: Mapping[str, Any]) -> dict[str, Any]:
         """The slice of one server, from its facts and the addresses of the others."""
@@ -145,11 +170,16 @@ class ActionModule(ActionBase):
         everyone = list(variables["groups"]["all"])
         hosts = {one: _host_of(one, hostvars[one]) for one in everyone}
         sites = [Site.from_dict(one) for one in variables["webstack_sites"]]
-        world = World(sites, tiers(variables["groups"], everyone, name), hosts, self._master(variables))
+        inventory = Inventory(variables, self._templar)
+        served = tiers(variables["groups"], everyone, name)
+        world = World(
+            sites, served, hosts, of_run(variables, self._templar.template), str(inventory.value(_TLS, name) or "")
+        )
         self._fail(validate.addresses(world))
+        if name in served["web"]:
+            self._fail([Error(*found) for found in certificates.topology(world, served["web"])])
         if name in world.tiers["app"]:
             self._fail(inspect.python_versions(world, hosts[name]))
-        inventory = Inventory(variables, self._templar)
         absent = unwanted({key: inventory.value(key, name) for key in hostvars[name] if key.endswith("_state")})
         plan = for_host(name, world, absent)
         self._fail(

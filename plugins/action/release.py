@@ -12,6 +12,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+from ansible import constants as C
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.webstack.django.plugins.plugin_utils import archive
@@ -78,6 +79,7 @@ class ActionModule(ActionBase):
                 "skip": {"type": "list", "elements": "str", "default": []},
                 "needs": {"type": "dict", "default": {}},
                 "half": {"type": "bool", "default": False},
+                "friends": {"type": "list", "elements": "str", "default": []},
             }
         )
         names = [str(site.get("name")) for site in args["sites"]]
@@ -88,6 +90,7 @@ class ActionModule(ActionBase):
             "retry": args["retry"],
             "skip": args["skip"],
             "half": args["half"],
+            "friends": args["friends"],
             "needs": args["needs"],
             "run": this_run("deploy", over="*" if args["unlock"] else ""),
             "overlay": {path.name: path.read_text(encoding="utf-8") for path in sorted(_OVERLAY.glob("*.py"))},
@@ -123,7 +126,9 @@ class ActionModule(ActionBase):
         return self._module(step, payload, task_vars)
 
     def _module(self, step: str, payload: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
-        return ask(lambda: self._once(step, payload, task_vars), payload["run"], self._display.display)
+        alone = C.DEFAULT_STDOUT_CALLBACK == "webstack.django.drift"  # which is to print its report and nothing else
+        show = (lambda _words: None) if alone else self._display.display
+        return ask(lambda: self._once(step, payload, task_vars), payload["run"], show)
 
     def _once(self, step: str, payload: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
         packed = base64.b64encode(zlib.compress(json.dumps(payload).encode())).decode()

@@ -31,7 +31,7 @@ import re
 from typing import Any
 
 STARS = "********"
-_SECRET = ("password", "secret_key", "content")
+_SECRET = ("password", "secret_key", "content", "key_pem")
 # The password of a URL; of http also a name alone, which is a token.
 _URL = re.compile(r"(\w+://[^:/@\s]*:|https?://)[^@/\s]+@")
 

@@ -72,14 +72,8 @@ class LookupModule(LookupBase):
     def run(self, terms: list[Any], variables: dict[str, Any] | None = None, **kwargs: Any) -> list[str]:
         """Derive a secret for each name."""
         self.set_options(var_options=variables, direct=kwargs)
-        variables = variables or {}
-        sources = variables.get("ansible_inventory_sources") or []
-        given = variables.get(secret.VARIABLE)
         try:
-            master = secret.master_key(
-                [str(source) for source in ([sources] if isinstance(sources, str) else sources)],
-                None if given is None else str(self._templar.template(given)),
-            )
+            master = secret.of_run(variables or {}, self._templar.template)
             return [
                 secret.derive(
                     master,

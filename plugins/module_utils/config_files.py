@@ -8,12 +8,17 @@
 from __future__ import annotations
 
 import fnmatch
+import grp
 import os
+import pwd
+import re
 import stat
 from typing import Any, NamedTuple
 
-from ansible_collections.webstack.django.plugins.module_utils import safe_fs
+from ansible_collections.webstack.django.plugins.module_utils import drift, packaged, safe_fs
 
+# In the first lines of a file, this declares it where it lies: it stays in a directory that is owned.
+KEEP = "webstack.django: keep"
 _MARKER_LINES = 20
 _DIFF_LIMIT = 256 * 1024  # bytes; longer files are not shown
 
@@ -35,6 +40,7 @@ class Declared:
         mode: int = 0o644,
         target: str = "",
         diff: bool = True,
+        foreign: bool = False,
     ) -> None:
         self.path = os.path.normpath(path)
         self.state = state
@@ -44,6 +50,7 @@ class Declared:
         self.mode = mode
         self.target = target
         self.diff = diff
+        self.foreign = foreign  # nobody declared it
 
 
 class Found(NamedTuple):
@@ -133,6 +140,48 @@ class Change:
         header = f"{item.path} ({', '.join(self.reasons)})"
         return {"before_header": item.path, "after_header": header, "before": before, "after": after}
 
+    def as_drift(self) -> dict[str, Any]:
+        """The change in the words of a report."""
+        item = self.item
+        expected, found = list(self.reasons), list(self.old)
+        if self.before is None and expected in (["created"], ["removed"]):
+            there = expected == ["removed"]
+            expected, found = ["absent"] if there else [item.state], found if there else ["missing"]
+        if self.before is not None and "content" in expected:
+            expected.remove("content")
+            wanted, other = _shown(item, self.before)
+            expected.append(wanted)
+            found.append(other)
+        comma = "\n" if self.before is not None and "content" in self.reasons else ", "
+        words = [comma.join(_named(one) for one in part if one) or "nothing" for part in (expected, found)]
+        attributes = "content" not in self.reasons and bool(self.old)
+        return drift.entry(item.path, words[0], words[1], drift.changed(item.path, attributes))
+
+
+def _shown(item: Declared, before: bytes) -> tuple[str, str]:
+    """The lines that are missing and those that are too many; of secrets only that they differ."""
+    if not item.diff:
+        return "the declared content (not shown)", "other content (not shown)"
+    try:
+        if len(before) + len(item.content or b"") <= _DIFF_LIMIT:
+            return drift.lines(before.decode("utf-8"), (item.content or b"").decode("utf-8"))
+    except UnicodeDecodeError:
+        pass
+    return "the declared content", "other content"
+
+
+def _named(words: str) -> str:
+    """Owner and group by their names, where they have one."""
+    kind, _space, number = words.partition(" ")
+    if re.fullmatch(r"(owner|group) \d+", words):
+        try:
+            return (
+                f"{kind} {pwd.getpwuid(int(number)).pw_name if kind == 'owner' else grp.getgrgid(int(number)).gr_name}"
+            )
+        except KeyError:
+            pass
+    return words
+
 
 def _kind(mode: int) -> str:
     for test, name in ((stat.S_ISREG, "file"), (stat.S_ISDIR, "directory"), (stat.S_ISLNK, "link")):
@@ -206,7 +255,7 @@ def undeclared(rule: dict[str, Any], known: set[str], view: View) -> list[Declar
     gone = []
     for name in view.list(directory):
         path = os.path.join(directory, name)
-        if path in known or name in (rule.get("keep") or []):
+        if path in known or any(fnmatch.fnmatchcase(name, one) for one in rule.get("keep") or []):
             continue
         if not any(fnmatch.fnmatchcase(name, pattern) for pattern in rule.get("patterns") or ["*"]):
             continue
@@ -215,8 +264,11 @@ def undeclared(rule: dict[str, Any], known: set[str], view: View) -> list[Declar
             continue
         if rule.get("marker") and not _has_marker(found.place, rule["marker"]):
             continue
-        gone.append(Declared(path, "absent"))
-    return gone
+        if found.kind == "file" and _has_marker(found.place, KEEP):
+            continue
+        gone.append(path)
+    brought = packaged.packaged(gone) if gone and rule.get("packaged") == "keep" else set()
+    return [Declared(path, "absent", foreign=True) for path in gone if path not in brought]
 
 
 def _contradictions(declared: list[Declared]) -> None:

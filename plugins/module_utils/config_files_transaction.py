@@ -24,7 +24,7 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-from ansible_collections.webstack.django.plugins.module_utils import safe_fs
+from ansible_collections.webstack.django.plugins.module_utils import removed, safe_fs
 from ansible_collections.webstack.django.plugins.module_utils.config_files import Change, ConfigError, Declared
 from ansible_collections.webstack.django.plugins.module_utils.config_files_undo import forget, mount_points, undo
 
@@ -267,6 +267,8 @@ class Transaction:
                 return
             if step["existed"]:
                 old = os.lstat(name, dir_fd=fd)
+                if item.foreign and not self.rehearsal:
+                    removed.keep(item.path, os.path.join(os.path.dirname(self.state_dir), "removed"))
                 if stat.S_ISDIR(old.st_mode) or item.state == "absent":
                     self._put_aside(step, name, fd)
                 elif not self.rehearsal:

@@ -9,6 +9,8 @@ import signal
 import subprocess
 from typing import Any
 
+from ansible_collections.webstack.django.plugins.module_utils import drift
+
 _SHOWN_LINES = 20
 
 
@@ -57,14 +59,15 @@ def _failure(step: dict[str, Any], what: str, output: str) -> EnsureError:
 
 def converge(steps: list[dict[str, Any]], check_mode: bool) -> list[str]:
     """Bring about every state, in order; returns the names of those that were (or would be) brought about."""
-    done = []
+    done: list[str] = []
     for step in steps:
         there, output = holds(step)
         if there:
             continue
         if not step.get("run"):
             raise _failure(step, "this does not hold", output)
-        done.append(str(step["name"]))
+        name, said = str(step["name"]), [line for line in output.splitlines() if line.strip()]
+        done.append(drift.Action(name, drift.entry(name, "this holds", drift.short(said[-1:]) or "it does not hold")))
         if check_mode:
             continue
         for argv in step["run"]:

@@ -14,6 +14,8 @@ from ansible_collections.webstack.django.plugins.module_utils.sockets import lis
 
 # What serves all sites together, where it is set up.
 _SERVICES = (
+    ("webstack-firewall.service", "/etc/systemd/system/webstack-firewall.service"),
+    ("fail2ban.service", "/etc/systemd/system/fail2ban.service.d/webstack.conf"),
     ("nginx.service", "/etc/systemd/system/nginx.service.d/webstack.conf"),
     ("apache2.service", "/etc/systemd/system/apache2.service.d/webstack.conf"),
     ("supervisor.service", "/etc/systemd/system/supervisor.service.d/webstack.conf"),

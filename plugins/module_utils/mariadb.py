@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Collection
 from typing import Any, NamedTuple
+
+from ansible_collections.webstack.django.plugins.module_utils import drift
 
 NAME = re.compile(r"^[a-z_][a-z0-9_-]{0,62}$")
 HOST = re.compile(r"^[A-Za-z0-9.:%_/-]{1,255}$")
@@ -24,12 +27,18 @@ SELECT SCHEMA_NAME AS name, DEFAULT_CHARACTER_SET_NAME AS charset,
        (SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = SCHEMA_NAME) AS tables
 FROM information_schema.SCHEMATA
 """
+# Settings of the running server that somebody made with SET GLOBAL.
+SET_QUERY = "SELECT VARIABLE_NAME AS name FROM information_schema.SYSTEM_VARIABLES WHERE GLOBAL_VALUE_ORIGIN = 'SQL'"
+# Rights on all databases with which an account can change them, files or other accounts; bits of sql/privilege.h:
+# INSERT, UPDATE, DELETE, CREATE, DROP, FILE, GRANT, ALTER, SUPER, CREATE USER. Those that look (SELECT, PROCESS) are not among them.
+_POWERFUL = sum(1 << bit for bit in (1, 2, 3, 4, 5, 9, 10, 13, 15, 25))
+_SYSTEM = ("root", "mysql", "mariadb.sys")
 _SSL_NONE, _SSL_ANY = 0, 1  # enum SSL_type of the server: sql/violite.h
 _GRANTING = "Grant_priv"
 
 
 class Statement(NamedTuple):
-    """One SQL statement, and how it may be shown."""
+    """One SQL statement, and how it may be shown; a ``drift.Action`` knows what differs."""
 
     sql: str
     shown: str
@@ -44,6 +53,11 @@ class Plan(NamedTuple):
 
 class MariadbError(Exception):
     """What is wrong with what is declared, in words for the user."""
+
+
+def _plain(sql: str, thing: str, expected: str, found: str) -> Statement:
+    """A statement that may be shown, with what it is for."""
+    return Statement(sql, drift.Action(sql, drift.entry(thing, expected, found)))
 
 
 def identifier(name: str) -> str:
@@ -114,6 +128,18 @@ def _as_declared(item: dict[str, Any], priv: dict[str, Any]) -> bool:
     )
 
 
+def _found(item: dict[str, Any], priv: dict[str, Any]) -> str:
+    """What differs of an account; nothing that is secret."""
+    plugin, secret = _identified(item)
+    words = [str(priv.get("plugin"))] if priv.get("plugin") != plugin else []
+    words += ["another password"] * bool(not words and priv.get("authentication_string", "") != secret)
+    words += ["another way to log in"] * _alternatives(priv)
+    words += ["TLS otherwise"] * (priv.get("ssl_type", _SSL_NONE) != (_SSL_ANY if item["tls"] else _SSL_NONE))
+    words += ["locked"] * bool(priv.get("account_locked"))
+    expires = priv.get("password_lifetime", -1) > 0 or priv.get("password_last_changed") == 0
+    return ", ".join(words + ["its password expires"] * expires)
+
+
 def _user(item: dict[str, Any], priv: dict[str, Any] | None) -> list[Statement]:
     """Create or correct one account; it has no right beyond its databases."""
     who = account(item["name"], item["host"])
@@ -123,10 +149,16 @@ def _user(item: dict[str, Any], priv: dict[str, Any] | None) -> list[Statement]:
         start = "{} {} IDENTIFIED VIA {}".format("CREATE USER" if priv is None else "ALTER USER", who, plugin)
         end = f" REQUIRE {'SSL' if item['tls'] else 'NONE'} PASSWORD EXPIRE NEVER ACCOUNT UNLOCK"
         using, hidden = (f" USING '{secret}'", " USING '(not shown)'") if secret else ("", "")
-        statements.append(Statement(start + using + end, start + hidden + end))
+        wanted = (
+            plugin
+            + " with the declared password" * bool(secret)
+            + f", TLS {'required' if item['tls'] else 'not required'}"
+        )
+        entry = drift.entry(f"account {who}", wanted, "missing" if priv is None else _found(item, priv))
+        statements.append(Statement(start + using + end, drift.Action(start + hidden + end, entry)))
     if priv is not None and priv.get("access", 0):
         sql = f"REVOKE ALL PRIVILEGES, GRANT OPTION FROM {who}"
-        statements.append(Statement(sql, sql))
+        statements.append(_plain(sql, f"account {who}", "no rights but on its databases", "rights on all databases"))
     return statements
 
 
@@ -137,41 +169,63 @@ def _grants(item: dict[str, Any], found: list[dict[str, str]], anew: bool) -> li
         {} if anew else {row["Db"]: row for row in found if (row["User"], row["Host"]) == (item["name"], item["host"])}
     )
     wanted = [pattern(name) for name in item["databases"]]
+    thing = f"account {who}"
     statements = []
     for name in wanted:
         rights = {key: value for key, value in mine.get(name, {}).items() if key.endswith("_priv")}
         may_grant = rights.pop(_GRANTING, "N") == "Y"
         if not rights or set(rights.values()) != {"Y"}:
-            statements.append(f"GRANT ALL PRIVILEGES ON {identifier(name)}.* TO {who}")
+            sql = f"GRANT ALL PRIVILEGES ON {identifier(name)}.* TO {who}"
+            statements.append(_plain(sql, thing, f"all rights on {name}", "some of them" if rights else "none"))
         if may_grant:
-            statements.append(f"REVOKE GRANT OPTION ON {identifier(name)}.* FROM {who}")
+            sql = f"REVOKE GRANT OPTION ON {identifier(name)}.* FROM {who}"
+            statements.append(_plain(sql, thing, f"may not hand on rights on {name}", "may do so"))
     for name in sorted(set(mine) - set(wanted)):
-        statements.append(f"REVOKE ALL PRIVILEGES ON {identifier(name)}.* FROM {who}")
+        sql = f"REVOKE ALL PRIVILEGES ON {identifier(name)}.* FROM {who}"
+        statements.append(_plain(sql, thing, f"no rights on {name}", "rights on it"))
         if mine[name].get(_GRANTING) == "Y":
-            statements.append(f"REVOKE GRANT OPTION ON {identifier(name)}.* FROM {who}")
-    return [Statement(sql, sql) for sql in statements]
+            sql = f"REVOKE GRANT OPTION ON {identifier(name)}.* FROM {who}"
+            statements.append(_plain(sql, thing, f"may not hand on rights on {name}", "may do so"))
+    return statements
 
 
-def _safe(state: dict[str, Any], databases: list[dict[str, Any]], warnings: list[str]) -> list[str]:
+def _safe(state: dict[str, Any], databases: list[dict[str, Any]], warnings: list[str]) -> list[Statement]:
     """What an installation may leave open: accounts without a name, root with a password, the database ``test``."""
     statements = []
     for (name, host), priv in sorted(state["users"].items()):
         who = account(name, host)
         if not name and not priv.get("is_role"):
-            statements.append(f"DROP USER {who}")
+            statements.append(_plain(f"DROP USER {who}", f"account {who}", "absent", "an account without a name"))
         elif (name, host) == ROOT and (priv.get("plugin") != "unix_socket" or _alternatives(priv)):
-            statements.append(f"ALTER USER {who} IDENTIFIED VIA unix_socket")
+            sql = f"ALTER USER {who} IDENTIFIED VIA unix_socket"
+            statements.append(_plain(sql, f"account {who}", "unix_socket alone", f"{priv.get('plugin')} or others"))
         elif name == ROOT[0] and host != ROOT[1] and not priv.get("account_locked"):
-            statements.append(f"ALTER USER {who} ACCOUNT LOCK")
+            statements.append(_plain(f"ALTER USER {who} ACCOUNT LOCK", f"account {who}", "locked", "not locked"))
     declared = {item["name"] for item in databases}
     found = {row["name"]: row for row in state["databases"]}
     if TEST in found and TEST not in declared:
         if int(found[TEST]["tables"]):
             warnings.append("the database test, which everybody may use, holds tables; declare it or drop it")
         else:
-            statements.append(f"DROP DATABASE {identifier(TEST)}")
+            sql = f"DROP DATABASE {identifier(TEST)}"
+            statements.append(_plain(sql, f"database {TEST}", "absent", "there, and everybody may use it"))
     if any(not row["User"] for row in state["grants"]):
-        statements += ["DELETE FROM mysql.db WHERE User = ''", "FLUSH PRIVILEGES"]
+        for sql in ("DELETE FROM mysql.db WHERE User = ''", "FLUSH PRIVILEGES"):
+            statements.append(_plain(sql, "rights of everybody", "none", "rights on some database"))
+    return statements
+
+
+def _undeclared(state: dict[str, Any], users: list[dict[str, Any]], kept: Collection[str]) -> list[Statement]:
+    """Accounts of nobody with rights on all databases lose them, and are locked."""
+    ours = {(item["name"], item["host"]) for item in users}
+    statements = []
+    for (name, host), priv in sorted(state["users"].items()):
+        if not int(priv.get("access") or 0) & _POWERFUL or (name, host) in ours or name in (*_SYSTEM, *kept, ""):
+            continue
+        who = account(name, host)
+        for sql in (f"ALTER USER {who} ACCOUNT LOCK", f"REVOKE ALL PRIVILEGES, GRANT OPTION FROM {who}"):
+            if not (priv.get("is_role") and sql.startswith("ALTER")):
+                statements.append(_plain(sql, f"account {who}", "no rights on all databases", "may change all of them"))
     return statements
 
 
@@ -179,36 +233,42 @@ def _safe(state: dict[str, Any], databases: list[dict[str, Any]], warnings: list
 
 
 def plan(
-    users: list[dict[str, Any]], databases: list[dict[str, Any]], state: dict[str, Any], charset: str, collation: str
+    users: list[dict[str, Any]],
+    databases: list[dict[str, Any]],
+    state: dict[str, Any],
+    charset: str,
+    collation: str,
+    superusers: Collection[str] = (),
 ) -> Plan:
     """All statements, in order: what must not be open, databases, accounts.
 
     ``state`` has ``users`` (by name and host, what the server keeps of them), ``grants`` and ``databases`` (rows).
     """
     warnings: list[str] = []
-    plain = _safe(state, databases, warnings)
+    statements = _safe(state, databases, warnings) + _undeclared(state, users, superusers)
     found = {row["name"]: row for row in state["databases"]}
     for item in databases:
         name, there = item["name"], found.get(item["name"])
         if item["state"] == "absent":
             if there and item["drop"]:
-                plain.append(f"DROP DATABASE {identifier(name)}")
+                sql = f"DROP DATABASE {identifier(name)}"
+                statements.append(_plain(sql, f"database {name}", "absent", "there"))
             elif there:
                 warnings.append(f"the database {name} is kept with its data; set `drop: true` as well to delete it")
         elif there is None:
-            plain.append(f"CREATE DATABASE {identifier(name)} CHARACTER SET {charset} COLLATE {collation}")
+            sql = f"CREATE DATABASE {identifier(name)} CHARACTER SET {charset} COLLATE {collation}"
+            statements.append(_plain(sql, f"database {name}", "there", "missing"))
         elif there["charset"] != charset:
             warnings.append(
                 f"the database {name} has the character set {there['charset']}, which lacks characters; "
                 f"ALTER DATABASE {name} CHARACTER SET {charset} and convert its tables"
             )
-    statements = [Statement(sql, sql) for sql in plain]
     for item in users:
         priv = state["users"].get((item["name"], item["host"]))
         if item["state"] == "absent":
             if priv is not None:
-                sql = f"DROP USER {account(item['name'], item['host'])}"
-                statements.append(Statement(sql, sql))
+                who = account(item["name"], item["host"])
+                statements.append(_plain(f"DROP USER {who}", f"account {who}", "absent", "there"))
             continue
         statements += _user(item, priv)
         # REVOKE ALL PRIVILEGES, GRANT OPTION takes those on databases as well.

@@ -11,11 +11,12 @@ import subprocess
 import time
 from typing import Any
 
-from ansible_collections.webstack.django.plugins.module_utils import mariadb
+from ansible_collections.webstack.django.plugins.module_utils import drift, mariadb
 from ansible_collections.webstack.django.plugins.module_utils.mariadb import MariadbError
 
 CLIENT = "/usr/bin/mariadb"
 CHARSET = "utf8mb4"
+UNIT = "mariadb.service"
 PATIENCE = 60.0  # seconds for a start, which may have to recover first
 # Nothing of the statements goes to a log, and backslashes mean what they say.
 _QUIET = "SET SESSION sql_mode = '', SESSION slow_query_log = 0, SESSION sql_log_off = 1;\n"
@@ -29,6 +30,7 @@ class Server:
         self.collation = collation
         self.check_mode = check_mode
         self.actions: list[str] = []
+        self.superusers: list[str] = []  # accounts of others that may have rights on all databases
 
     def run(self, script: str) -> str:
         """Run a script of SQL from the standard input of the client; raises with the words of the server."""
@@ -73,6 +75,19 @@ class Server:
                     ) from error
             time.sleep(0.2)
 
+    def _as_started(self) -> None:
+        """Settings that were made at run time go with a restart; what they were before, the server does not know."""
+        names = [row["name"].lower() for row in self.rows(mariadb.SET_QUERY)]
+        if not names:
+            return
+        differs = [drift.entry(name, "as in its files", "set at run time (SET GLOBAL)") for name in names]
+        self.actions.append(drift.Action("restart {} for {}".format(UNIT, ", ".join(names)), *differs))
+        if not self.check_mode:
+            done = subprocess.run(["systemctl", "restart", UNIT], capture_output=True, text=True, check=False)
+            if done.returncode != 0:
+                raise MariadbError(f"systemctl restart {UNIT}: {done.stderr.strip()}; see journalctl -u mariadb")
+            self.answers()
+
     def _state(self) -> dict[str, Any]:
         users = {(row["User"], row["Host"]): json.loads(row["Priv"]) for row in self.rows(mariadb.USERS_QUERY)}
         return {
@@ -88,12 +103,13 @@ class Server:
             planned = mariadb.plan(users, databases, nothing, CHARSET, self.collation)
             self.actions += [statement.shown for statement in planned.statements]
             return planned.warnings
-        planned = mariadb.plan(users, databases, self._state(), CHARSET, self.collation)
+        self._as_started()
+        planned = mariadb.plan(users, databases, self._state(), CHARSET, self.collation, self.superusers)
         self.actions += [statement.shown for statement in planned.statements]
         if self.check_mode or not planned.statements:
             return planned.warnings
         self.run("".join(f"{statement.sql};\n" for statement in planned.statements))
-        again = mariadb.plan(users, databases, self._state(), CHARSET, self.collation)
+        again = mariadb.plan(users, databases, self._state(), CHARSET, self.collation, self.superusers)
         if again.statements:
             raise MariadbError(f"this does not hold after it was done: {again.statements[0].shown}")
         return again.warnings

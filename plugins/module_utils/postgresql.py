@@ -17,6 +17,8 @@ import stringprep
 import unicodedata
 from typing import Any, NamedTuple
 
+from ansible_collections.webstack.django.plugins.module_utils import drift
+
 NAME = re.compile(r"^[a-z_][a-z0-9_-]{0,62}$")
 ITERATIONS = 4096  # what PostgreSQL itself uses: src/include/common/scram-common.h
 SYSTEM_DATABASE = "postgres"
@@ -38,11 +40,19 @@ SELECT json_build_object(
                  AND has_database_privilege(d.datdba, d.oid, 'CREATE')
                  AND has_database_privilege(d.datdba, d.oid, 'TEMPORARY'))), '[]')
     FROM pg_database d WHERE NOT d.datistemplate),
+  'shared', (SELECT coalesce(json_agg(d.datname ORDER BY d.datname), '[]') FROM pg_database d
+    WHERE d.datname IN ('postgres', 'template1')
+      AND EXISTS (SELECT FROM aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) WHERE grantee = 0)),
   'depends', (SELECT coalesce(jsonb_agg(DISTINCT jsonb_build_array(
       pg_get_userbyid(s.refobjid),
       (SELECT datname FROM pg_database d
        WHERE d.oid = CASE WHEN s.classid = 'pg_database'::regclass THEN s.objid ELSE s.dbid END))), '[]')
     FROM pg_shdepend s WHERE s.refclassid = 'pg_authid'::regclass AND s.deptype <> 'p'),
+  'powerful', (SELECT coalesce(json_agg(rolname ORDER BY rolname), '[]') FROM pg_roles
+    WHERE (rolsuper OR rolcreaterole OR rolreplication OR rolbypassrls) AND oid <> 10 AND rolname !~ '^pg_'),
+  'settings', (SELECT coalesce(json_agg(json_build_array(d.datname, r.rolname,
+      (SELECT json_agg(split_part(c, '=', 1)) FROM unnest(s.setconfig) c))), '[]') FROM pg_db_role_setting s
+    LEFT JOIN pg_database d ON d.oid = s.setdatabase LEFT JOIN pg_roles r ON r.oid = s.setrole),
   'available', (SELECT coalesce(json_agg(name), '[]') FROM pg_available_extensions)
 )
 """
@@ -61,7 +71,7 @@ SELECT json_build_object(
 
 
 class Statement(NamedTuple):
-    """One SQL statement, the database to run it in, and how it may be shown."""
+    """One SQL statement, the database to run it in, and how it may be shown; a ``drift.Action`` knows what differs."""
 
     database: str
     sql: str
@@ -134,6 +144,11 @@ def password_matches(password: str, verifier: str | None) -> bool:
     return hmac.compare_digest(again.encode(), verifier.encode())
 
 
+def _shown(sql: str, thing: str, expected: str, found: str) -> drift.Action:
+    """A statement as it is shown, with what it is for."""
+    return drift.Action(sql, drift.entry(thing, expected, found))
+
+
 def _names(items: list[dict[str, Any]], option: str) -> None:
     seen = set()
     for item in items:
@@ -164,7 +179,7 @@ def _role(item: dict[str, Any], found: dict[str, Any] | None) -> list[Statement]
     statements = []
     if found is None:
         sql = f"CREATE ROLE {identifier(name)} {attributes}"
-        statements.append(Statement(SYSTEM_DATABASE, sql, sql))
+        statements.append(Statement(SYSTEM_DATABASE, sql, _shown(sql, f"role {name}", "there", "missing")))
     elif (
         not found["login"]
         or found["special"]
@@ -173,17 +188,28 @@ def _role(item: dict[str, Any], found: dict[str, Any] | None) -> list[Statement]
         or found["connection_limit"] != item["connection_limit"]
     ):
         sql = f"ALTER ROLE {identifier(name)} {attributes} VALID UNTIL 'infinity'"
-        statements.append(Statement(SYSTEM_DATABASE, sql, sql))
+        statements.append(Statement(SYSTEM_DATABASE, sql, _shown(sql, f"role {name}", attributes, _rights(found))))
     password = item.get("password")
     stored = found["password"] if found else None
     if password and not password_matches(password, stored):
         sql = f"ALTER ROLE {identifier(name)} PASSWORD "
         verifier = literal(scram_verifier(password, os.urandom(16)))
-        statements.append(Statement(SYSTEM_DATABASE, sql + verifier, sql + "'(not shown)'"))
+        other = "another one" if stored else "none"
+        shown = _shown(sql + "'(not shown)'", f"role {name}: password", "the declared one", other)
+        statements.append(Statement(SYSTEM_DATABASE, sql + verifier, shown))
     elif not password and stored is not None:
         sql = f"ALTER ROLE {identifier(name)} PASSWORD NULL"
-        statements.append(Statement(SYSTEM_DATABASE, sql, sql))
+        statements.append(Statement(SYSTEM_DATABASE, sql, _shown(sql, f"role {name}: password", "none", "one")))
     return statements
+
+
+def _rights(found: dict[str, Any]) -> str:
+    """The attributes of a role, as they are."""
+    words = ["LOGIN" if found["login"] else "NOLOGIN"]
+    if found["special"]:
+        words.append("one of SUPERUSER, CREATEROLE, REPLICATION, BYPASSRLS and NOINHERIT")
+    words += ["CREATEDB" if found["createdb"] else "NOCREATEDB", f"CONNECTION LIMIT {found['connection_limit']}"]
+    return " ".join(words + ["VALID UNTIL some day"] * bool(found["expires"]))
 
 
 def _memberships(item: dict[str, Any], found: dict[str, Any] | None) -> list[Statement]:
@@ -191,44 +217,59 @@ def _memberships(item: dict[str, Any], found: dict[str, Any] | None) -> list[Sta
     statements = []
     for group in sorted(wanted - actual):
         sql = f"GRANT {identifier(group)} TO {identifier(item['name'])}"
-        statements.append(Statement(SYSTEM_DATABASE, sql, sql))
+        shown = _shown(sql, f"role {item['name']}", f"member of {group}", "no member of it")
+        statements.append(Statement(SYSTEM_DATABASE, sql, shown))
     for group in sorted(actual - wanted):
         sql = f"REVOKE {identifier(group)} FROM {identifier(item['name'])}"
-        statements.append(Statement(SYSTEM_DATABASE, sql, sql))
+        shown = _shown(sql, f"role {item['name']}", f"no member of {group}", "member of it")
+        statements.append(Statement(SYSTEM_DATABASE, sql, shown))
     return statements
 
 
 def _database(item: dict[str, Any], found: dict[str, Any] | None) -> list[str]:
     """Create or correct one database; everybody but its owner is shut out."""
     name, owner = identifier(item["name"]), identifier(item["owner"])
-    statements = []
+    statements: list[str] = []
+
+    def want(sql: str, expected: str, other: str) -> None:
+        statements.append(_shown(sql, f"database {item['name']}", expected, other))
+
     if found is None:
-        statements.append(f"CREATE DATABASE {name} OWNER {owner} TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C.UTF-8'")
+        want(
+            f"CREATE DATABASE {name} OWNER {owner} TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C.UTF-8'",
+            "there",
+            "missing",
+        )
         found = {"owner": item["owner"], "public": True, "granted": True, "open": True, "connection_limit": -1}
     if found["owner"] != item["owner"]:
-        statements.append(f"ALTER DATABASE {name} OWNER TO {owner}")
+        want(f"ALTER DATABASE {name} OWNER TO {owner}", f"owner {item['owner']}", f"owner {found['owner']}")
     if not found["open"]:
-        statements.append(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+        want(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true", "takes connections", "takes none")
     if found["connection_limit"] != -1:
-        statements.append(f"ALTER DATABASE {name} CONNECTION LIMIT -1")
+        limit = f"connection limit {found['connection_limit']}"
+        want(f"ALTER DATABASE {name} CONNECTION LIMIT -1", "no connection limit", limit)
     if not found["granted"]:
-        statements.append(f"GRANT ALL ON DATABASE {name} TO {owner}")
+        want(f"GRANT ALL ON DATABASE {name} TO {owner}", "all rights for its owner", "not all of them")
     if found["public"]:
-        statements.append(f"REVOKE ALL ON DATABASE {name} FROM PUBLIC")
+        want(f"REVOKE ALL ON DATABASE {name} FROM PUBLIC", "nobody but its owner may use it", "everybody has rights")
     return statements
 
 
 def _inside(item: dict[str, Any], found: dict[str, Any] | None, available: list[str] | None) -> list[str]:
     """What is inside one database: the schema ``public`` belongs to the owner alone, extensions exist."""
-    statements = []
+    statements: list[str] = []
+    thing = f"database {item['name']}: schema public"
     schema = (found or {}).get("public") or {}
     if found is not None and not schema:
-        statements.append(f"CREATE SCHEMA public AUTHORIZATION {identifier(item['owner'])}")
+        sql = f"CREATE SCHEMA public AUTHORIZATION {identifier(item['owner'])}"
+        statements.append(_shown(sql, thing, "there", "missing"))
         schema = {"anybody": False, "owner": True}
     if schema.get("anybody"):
-        statements.append("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+        sql = "REVOKE CREATE ON SCHEMA public FROM PUBLIC"
+        statements.append(_shown(sql, thing, "nobody but its owner may write to it", "everybody may"))
     if schema and not schema.get("owner"):
-        statements.append(f"GRANT ALL ON SCHEMA public TO {identifier(item['owner'])}")
+        sql = f"GRANT ALL ON SCHEMA public TO {identifier(item['owner'])}"
+        statements.append(_shown(sql, thing, f"all rights for {item['owner']}", "not all of them"))
     for extension in item["extensions"]:
         if found and extension in found["extensions"]:
             continue
@@ -237,7 +278,8 @@ def _inside(item: dict[str, Any], found: dict[str, Any] | None, available: list[
                 f"databases: {item['name']}: the extension {extension} is not installed on this host; check its name, "
                 "or name the package that has it in postgresql_packages"
             )
-        statements.append(f"CREATE EXTENSION IF NOT EXISTS {identifier(extension)}")
+        sql = f"CREATE EXTENSION IF NOT EXISTS {identifier(extension)}"
+        statements.append(_shown(sql, f"database {item['name']}: extension {extension}", "there", "missing"))
     return statements
 
 
@@ -253,6 +295,17 @@ def plan(
     known = {database["name"]: database for database in state["databases"]}
     present = [item for item in roles if item["state"] == "present"]
     statements = [statement for item in present for statement in _role(item, known_roles.get(item["name"]))]
+    # The databases of nobody: a role has nothing to do there.
+    shut = [
+        _shown(
+            f"REVOKE ALL ON DATABASE {name} FROM PUBLIC",
+            f"database {name}",
+            "nobody may use it",
+            "everybody has rights",
+        )
+        for name in state.get("shared", [])
+    ]
+    statements += [Statement(SYSTEM_DATABASE, sql, sql) for sql in shut]
     statements += [statement for item in present for statement in _memberships(item, known_roles.get(item["name"]))]
     warnings = []
     for item in databases:
@@ -283,7 +336,7 @@ def _drops(
             continue
         if item["drop"]:
             sql = f"DROP DATABASE {identifier(name)} WITH (FORCE)"
-            statements.append(Statement(SYSTEM_DATABASE, sql, sql))
+            statements.append(Statement(SYSTEM_DATABASE, sql, _shown(sql, f"database {name}", "absent", "there")))
             dropped.add(name)
         else:
             warnings.append(f"the database {name} is kept with its data; set `drop: true` as well to delete it")
@@ -295,9 +348,9 @@ def _drops(
         if any(role == name and database not in dropped for role, database in state["depends"]):
             if found["login"]:
                 sql = f"ALTER ROLE {identifier(name)} NOLOGIN"
-                statements.append(Statement(SYSTEM_DATABASE, sql, sql))
+                statements.append(Statement(SYSTEM_DATABASE, sql, _shown(sql, f"role {name}", "NOLOGIN", "LOGIN")))
             warnings.append(f"the role {name} still owns something; it is kept and cannot log in")
         else:
             sql = f"DROP ROLE {identifier(name)}"
-            statements.append(Statement(SYSTEM_DATABASE, sql, sql))
+            statements.append(Statement(SYSTEM_DATABASE, sql, _shown(sql, f"role {name}", "absent", "there")))
     return statements

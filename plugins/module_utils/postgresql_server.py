@@ -12,7 +12,7 @@ import subprocess
 import time
 from typing import Any
 
-from ansible_collections.webstack.django.plugins.module_utils import postgresql
+from ansible_collections.webstack.django.plugins.module_utils import drift, postgresql, postgresql_undeclared
 from ansible_collections.webstack.django.plugins.module_utils.postgresql import PostgresqlError, Statement, literal
 
 SOCKETS = "/var/run/postgresql"
@@ -32,11 +32,16 @@ SELECT json_build_object(
                 WHERE lower(name) IN (SELECT lower(name) FROM pg_file_settings WHERE sourcefile = {config})
                 ORDER BY lower(name), seqno DESC) w
           WHERE w.sourcefile <> {config}),
+  'automatic', (SELECT coalesce(json_agg(DISTINCT f.name), '[]') FROM pg_file_settings f
+                JOIN pg_settings s ON lower(s.name) = lower(f.name)
+                WHERE f.sourcefile LIKE '%/postgresql.auto.conf' AND f.name !~ {standby}),
   'pending', (SELECT coalesce(json_agg(name ORDER BY name), '[]') FROM pg_settings
               WHERE pending_restart AND lower(name) IN
                 (SELECT lower(name) FROM pg_file_settings WHERE sourcefile = {config}))
 )
 """
+# What makes a standby of a server is written there by pg_basebackup.
+_STANDBY = "^(primary_|restore_command|recovery_|archive_cleanup)"
 
 
 class Server:
@@ -51,6 +56,8 @@ class Server:
         self.check_mode = check_mode
         self.actions: list[str] = []
         self.overridden: list[str] = []
+        self.superusers: list[str] = []  # roles of others that may be powerful
+        self.kept: list[str] = []  # settings that others may make in the catalogue, and with ALTER SYSTEM
         self.up = False
 
     # Talking to it ---------------------------------------------------------------------------------
@@ -102,7 +109,7 @@ class Server:
     # Its configuration -----------------------------------------------------------------------------
 
     def _settings(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.ask(SETTINGS_QUERY.format(config=literal(self.config)))
+        found: dict[str, Any] = self.ask(SETTINGS_QUERY.format(config=literal(self.config), standby=literal(_STANDBY)))
         return found
 
     def _newest(self) -> float:
@@ -122,25 +129,42 @@ class Server:
         if not self.up:
             return
         settings = self._settings()
-        reset = [name for name, file, _line in settings["won"] if file.endswith("/postgresql.auto.conf")]
+        automatic = {name: file for name, file, _line in settings["won"] if file.endswith("/postgresql.auto.conf")}
+        reset = [
+            *automatic,
+            *(name for name in settings["automatic"] if name not in automatic and name not in self.kept),
+        ]
         for name in reset:
             sql = f"ALTER SYSTEM RESET {name}"
-            self.actions.append(sql)
+            since = drift.changed(automatic[name]) if name in automatic else None
+            wanted = f"as in {self.config}" if name in automatic else "not set"
+            differs = drift.entry(name, wanted, "set by ALTER SYSTEM", since)
+            self.actions.append(drift.Action(sql, differs))
             if not self.check_mode:
                 self.run(sql + ";\n")
-        if reset or self._newest() > float(settings["loaded"]):
-            self.actions.append("reload")
+        newest = self._newest()
+        if reset or newest > float(settings["loaded"]):
+            unit = f"postgresql@{self.version}-main.service"
+            old = drift.entry(unit, f"runs with the files in {self.etc}", "has read older ones (reload is due)", newest)
+            self.actions.append(drift.Action("reload", *[old] * (not reset)))
             if not self.check_mode:
                 settings = self._reload(float(settings["loaded"]))
-        if settings["errors"]:
+        if settings["errors"] and self.check_mode:  # of files that are about to be put back; a check looks at the rest
+            differs = drift.entry(self.etc, "taken by the server", "; ".join(settings["errors"]))
+            self.actions.append(drift.Action("load the configuration", differs))
+        elif settings["errors"]:
             raise PostgresqlError("does not take its configuration:\n{}".format("\n".join(settings["errors"])))
-        if os.path.exists(self.config) and not settings["read"]:
+        if os.path.exists(self.config) and not settings["read"] and not self.check_mode:
             raise PostgresqlError(
                 f"{self.etc}/postgresql.conf does not read {self.config}; put the line include_dir = 'conf.d' "
                 "at its end and run again"
             )
         if settings["pending"]:
-            self.actions.append("restart for {}".format(", ".join(settings["pending"])))
+            waiting = [
+                drift.entry(name, f"as in {self.config}", "another value since the start (restart is due)")
+                for name in settings["pending"]
+            ]
+            self.actions.append(drift.Action("restart for {}".format(", ".join(settings["pending"])), *waiting))
             if not self.check_mode:
                 self._restart()
                 settings = self._settings()
@@ -178,6 +202,8 @@ class Server:
         return {answer["name"]: answer for answer in answers}
 
     def _plan(self, roles: list[dict[str, Any]], databases: list[dict[str, Any]]) -> postgresql.Plan:
+        if not self.up and os.path.exists(f"/var/lib/postgresql/{self.version}/main/PG_VERSION"):
+            return postgresql.Plan([], ["the server does not answer, so its roles and databases were not looked at"])
         if not self.up:
             nothing: dict[str, Any] = {"roles": [], "databases": [], "depends": []}
             return postgresql.plan(roles, databases, nothing, {})
@@ -186,7 +212,9 @@ class Server:
         role_names = {role["name"] for role in state["roles"]}
         owners = {item["name"]: item["owner"] for item in databases if item["state"] == "present"}
         look = [name for name, owner in owners.items() if name in known and owner in role_names]
-        return postgresql.plan(roles, databases, state, self._inside(look, owners))
+        found = postgresql.plan(roles, databases, state, self._inside(look, owners))
+        more = postgresql_undeclared.statements(roles, databases, state, self.superusers, self.kept)
+        return postgresql.Plan(found.statements + more, found.warnings)
 
     def converge(self, roles: list[dict[str, Any]], databases: list[dict[str, Any]]) -> list[str]:
         """Bring roles and databases into their state; returns what the user should know."""

@@ -56,6 +56,14 @@ def clock(now: float) -> list[str]:
     return [f"the clock says {shown} UTC; set it right (`timedatectl set-time`), or downloads cannot be verified."]
 
 
+def converges_itself(since: str) -> list[str]:
+    """What is said where the server's own run (role os, os_pull) does not end."""
+    return [
+        f"the server has been converging itself since {since} (webstack-pull.service); run this again when that has ended. "
+        "`journalctl -u webstack-pull` on the server shows what it does, `systemctl stop webstack-pull` ends it."
+    ]
+
+
 def disks(thresholds: Mapping[str, int]) -> list[str]:
     """File systems with too little room, each named once."""
     problems = []

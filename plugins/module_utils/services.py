@@ -17,16 +17,19 @@ import time
 from collections.abc import Iterator
 from typing import Any, Callable
 
+from ansible_collections.webstack.django.plugins.module_utils import drift, unit_files
 from ansible_collections.webstack.django.plugins.module_utils.preflight import listening
 
 LOADED_DIR = "/run/webstack/loaded"
 UNIT_DIR = "/etc/systemd/system"
 HAND_OVER_SECONDS = 10.0  # in which a server that was told to end stops listening
+LISTEN_SECONDS = 5.0  # after which a process has made the sockets that it listens on
 SETTLE_SECONDS = 1.0  # a process that dies at once (wrong option, port taken) is dead by then
 _PROPERTIES = (
     "Id,LoadState,ActiveState,SubState,UnitFileState,NeedDaemonReload,InvocationID,CanReload,Type,"
     "ExecMainStartTimestamp,ExecMainStartTimestampMonotonic,ActiveEnterTimestamp,ActiveEnterTimestampMonotonic,"
-    "ConditionResult,ConditionTimestampMonotonic,Triggers,Result,RemainAfterExit,DropInPaths"
+    "ConditionResult,ConditionTimestampMonotonic,Triggers,Result,RemainAfterExit,DropInPaths,InactiveEnterTimestamp,"
+    "Listen,SocketMode,SocketUser,SocketGroup"
 )
 _SUFFIXES = ("service", "socket", "timer", "path", "mount", "automount", "swap", "target", "slice", "scope", "device")
 _ENABLED = ("enabled", "enabled-runtime", "static", "indirect", "generated", "alias", "transient")
@@ -45,15 +48,20 @@ def newest(patterns: list[str]) -> float:
     The inode's change time: a file that was put in place by a rename, even an old one from a backup, is
     new to a daemon whatever its modification time says.
     """
-    latest = 0.0
+    return latest(patterns)[0]
+
+
+def latest(patterns: list[str]) -> tuple[float, str]:
+    """The same, and whose it is."""
+    found = (0.0, "")
     for pattern in patterns:
         for path in glob.glob(pattern) if any(mark in pattern for mark in "*?[") else [pattern]:
             for entry in _walk(path):
                 try:
-                    latest = max(latest, os.lstat(entry).st_ctime)
+                    found = max(found, (os.lstat(entry).st_ctime, entry))
                 except (FileNotFoundError, NotADirectoryError):
                     continue
-    return latest
+    return found
 
 
 def _walk(path: str) -> Iterator[str]:
@@ -132,7 +140,8 @@ class Unit:
 
         Its own answer misses the first file in a new directory of drop-ins (systemd 252), so these are compared.
         """
-        if self.shown.get("NeedDaemonReload") == "yes":
+        # An error: the file of a unit that runs was away for a while, and systemd has not noticed its return.
+        if self.shown.get("NeedDaemonReload") == "yes" or self.shown.get("LoadState") == "error":
             return True
         if not self.exists:
             return os.path.exists(os.path.join(UNIT_DIR, self.name))
@@ -141,6 +150,17 @@ class Unit:
         there = {path for directory in ours for path in glob.glob(glob.escape(directory) + "/*.conf")}
         there = {path for path in there if os.path.realpath(path) != os.devnull}  # masked
         return there != {path for path in self.shown.get("DropInPaths", "").split() if os.path.dirname(path) in ours}
+
+    @property
+    def deaf(self) -> str:
+        """Why nobody reaches it, although it runs: the file of a socket is gone, or is not what the unit says."""
+        if self.shown.get("ActiveState") != "active":
+            return ""
+        if self.name.endswith(".socket"):
+            return unit_files.deaf(self.shown)
+        if time.time() - self.started() < LISTEN_SECONDS:
+            return ""
+        return next(filter(None, map(unit_files.missing, self.declared.get("listens") or [])), "")
 
     def started(self) -> float:
         """When the main process (or, of units without one, the unit) started, in seconds since the epoch.
@@ -172,10 +192,10 @@ def full_name(name: str) -> str:
     return name if name.rpartition(".")[2] in _SUFFIXES else name + ".service"
 
 
-def decide(unit: Unit, directory: str = LOADED_DIR, fresh: bool = False) -> list[str]:
+def decide(unit: Unit, directory: str = LOADED_DIR, fresh: bool = False, other: bool = False) -> list[str]:
     """The verbs that bring a unit into its state, in order; empty where it is in it already.
 
-    ``fresh`` says that it was just started together with another unit.
+    ``fresh`` says that it was just started together with another unit, ``other`` that it runs with another unit file.
     """
     declared = unit.declared
     verbs = []
@@ -187,7 +207,7 @@ def decide(unit: Unit, directory: str = LOADED_DIR, fresh: bool = False) -> list
     if not unit.exists and stopped:
         return []
     if unit.masked:
-        verbs.append("unmask")
+        verbs.append("unmask --runtime" if unit.shown.get("UnitFileState") == "masked-runtime" else "unmask")
     wants_enabled = declared.get("enabled", True)
     if wants_enabled and not unit.enabled:
         verbs.append("enable")
@@ -202,7 +222,8 @@ def decide(unit: Unit, directory: str = LOADED_DIR, fresh: bool = False) -> list
         return [*verbs, "start"]
     if fresh:
         return verbs
-    if newest(declared.get("restart_on") or []) > unit.started():
+    changed = [*(declared.get("restart_on") or []), os.path.join(directory, unit.name + ".changed")]
+    if other or unit.deaf or newest(changed) > unit.started():
         return [*verbs, "restart"]
     if newest(declared.get("reload_on") or []) > unit.loaded(directory):
         return [*verbs, "reload" if unit.shown.get("CanReload") == "yes" else "restart"]
@@ -217,7 +238,9 @@ class Manager:
         self.loaded_dir = loaded_dir
         self.settle = settle
         self.unmet: list[str] = []  # units that systemd skips on this host, known after converge()
+        self.removed: list[dict[str, Any]] = []  # unit files that nobody declared, for a report
         self.crashing: list[str] = []  # units that failed again and again before
+        self.found: list[tuple[Unit, list[str]]] = []  # what differed: the units before, with the verbs; none: outdated
 
     def _systemctl(self, *words: str) -> str:
         code, output, error = self.run(["systemctl", *words])
@@ -240,19 +263,22 @@ class Manager:
 
     def converge(self, declared: list[dict[str, Any]], check_mode: bool) -> list[str]:
         """Bring all units into their state; returns what was (or would be) done."""
-        actions = []
+        actions: list[str] = []
         fresh: set[str] = set()
         started: list[Unit] = []
+        others = self._plain(declared, actions, check_mode)
         units = self.units(declared)
-        if any(unit.outdated for unit in units):
+        if others or any(unit.outdated for unit in units):
             actions.append("daemon-reload")
+            self.found += [(unit, []) for unit in units if unit.outdated]
             if not check_mode:
                 self._systemctl("daemon-reload")
                 units = self.units(declared)
         for index, item in enumerate(declared):
             unit = units[index]
             self._require(unit, check_mode)
-            verbs = decide(unit, self.loaded_dir, unit.name in fresh)
+            verbs = decide(unit, self.loaded_dir, unit.name in fresh, check_mode and unit.name in others)
+            reason = f": {unit.deaf}" if unit.deaf else ""
             if unit.crashing and unit.runnable:
                 self.crashing.append(unit.name)
             if verbs[-1:] == ["start"] and unit.unmet:
@@ -266,7 +292,9 @@ class Manager:
             elif not check_mode:
                 for verb in verbs:
                     self._do(verb, unit)
-            actions += [f"{verb} {unit.name}" for verb in verbs]
+            if verbs:
+                self.found.append((unit, verbs))
+            actions += [f"{verb} {unit.name}{reason if verb == 'restart' else ''}" for verb in verbs]
             if verbs[-1:] in (["start"], ["restart"], ["reload"]) and not unit.crashing:
                 started.append(unit)
                 if unit.name.endswith(".socket"):
@@ -276,6 +304,23 @@ class Manager:
         if started and not check_mode:
             self._verify(started)
         return actions
+
+    def _plain(self, declared: list[dict[str, Any]], actions: list[str], check_mode: bool) -> set[str]:
+        """Take away unit files that nobody declared; the units that ran with them."""
+        others: dict[str, list[str]] = {}
+        for item in declared:
+            if item.get("state", "started") == "started" and not item.get("masked"):
+                name = full_name(item["name"])
+                for path in unit_files.undeclared(name):
+                    others.setdefault(path, []).append(name)
+        for path, names in others.items():
+            actions.append(f"remove {path}")
+            self.removed.append(drift.entry(path, "absent", f"a file of {names[0]}", drift.changed(path)))
+            if not check_mode:
+                for name in names:  # before: a run that dies in between has the next one restart them
+                    self._write(name + ".changed", path)
+                unit_files.remove(path)
+        return {name for names in others.values() for name in names}
 
     def _require(self, unit: Unit, check_mode: bool) -> None:
         wanted = unit.declared.get("state", "started") == "started" and not unit.declared.get("masked")
@@ -294,7 +339,7 @@ class Manager:
         if verb == "stop" and self._handed_over(unit):
             return
         moment = time.time()
-        code, output, error = self.run(["systemctl", verb, "--", unit.name])
+        code, output, error = self.run(["systemctl", *verb.split(), "--", unit.name])
         if code != 0:
             raise ServiceError(self._explain(verb, unit.name, (error or output).strip()))
         if verb == "reload":
@@ -335,10 +380,13 @@ class Manager:
                 raise ServiceError(self._explain("start", unit.name, f"it is {state} afterwards"))
 
     def _remember(self, unit: Unit, moment: float) -> None:
+        self._write(unit.name, "{} {:.6f}".format(unit.shown.get("InvocationID", "-"), moment))
+
+    def _write(self, name: str, line: str) -> None:
         os.makedirs(self.loaded_dir, mode=0o755, exist_ok=True)
-        path = os.path.join(self.loaded_dir, unit.name)
+        path = os.path.join(self.loaded_dir, name)
         with open(path + ".new", "w", encoding="utf-8") as file:
-            file.write("{} {:.6f}\n".format(unit.shown.get("InvocationID", "-"), moment))
+            file.write(line + "\n")
         os.rename(path + ".new", path)
 
     def _explain(self, verb: str, name: str, words: str) -> str:

@@ -16,12 +16,15 @@ import pwd
 import re
 
 from ansible_collections.webstack.django.plugins.module_utils import site_parts, supervisord
+from ansible_collections.webstack.django.plugins.module_utils.acme.state import Lineage
 from ansible_collections.webstack.django.plugins.module_utils.release import accounts, backup, files, lock
 from ansible_collections.webstack.django.plugins.module_utils.release.site import Site
 from ansible_collections.webstack.django.plugins.module_utils.services import Manager, Runner
 from ansible_collections.webstack.django.plugins.module_utils.vhosts import WEB_SERVERS, page_file
 
 _WILDCARDS = "/etc/apache2/sites-available/webstack_wildcards.conf"
+_TLS = "/usr/local/lib/webstack/tls.json"
+_LOGINS = "/etc/fail2ban/filter.d/webstack-logins.conf"
 _VHOST = re.compile(r"^<VirtualHost [^>]*>\n.*?^</VirtualHost>\n", re.MULTILINE | re.DOTALL)
 _NAMES = re.compile(r"^\s*Server(?:Name|Alias) (\S+)", re.MULTILINE)
 _ENABLED = "/etc/apache2/sites-enabled/webstack-{}.conf"
@@ -36,6 +39,13 @@ class RemovalError(Exception):
 def without_domains(text: str, domains: list[str]) -> str:
     """Apache's virtual hosts of wildcards without those that have a name of a site."""
     return _VHOST.sub(lambda found: "" if set(domains) & set(_NAMES.findall(found.group(0))) else found.group(0), text)
+
+
+def without_logins(text: str, site: str) -> str:
+    """The role firewall's filter of fail2ban without the log-in pages of a site."""
+    head, key, lines = text.partition("failregex = ")
+    kept = [line for line in lines.rstrip("\n").split("\n") if not line.endswith("(?#%s)" % site)]
+    return head + key + "\n".join(kept or ["^<ADDR> nothing$"]).lstrip() + "\n" if key else text
 
 
 def own(paths: list[str], site: str, others: list[str]) -> list[str]:
@@ -72,6 +82,15 @@ class Removal:
                 files.remove(path)
         return bool(there)
 
+    def _rewrite(self, path: str, before: str, after: str) -> bool:
+        """Write a file that other sites have a part in, where it differs."""
+        if after == before:
+            return False
+        self.actions.append("write " + path)
+        if not self.check_mode:
+            files.write(path, after, 0o644)
+        return True
+
     def _stop(self, units: list[str]) -> None:
         declared = [{"name": name, "state": "stopped", "enabled": False} for name in units]
         self.actions += self.manager.converge(declared, self.check_mode) if declared else []
@@ -86,17 +105,30 @@ class Removal:
         """The virtual host, and the static files that a web server on another machine has."""
         files_of_ours = [_ENABLED, *(web.file for web in WEB_SERVERS)]
         self._remove([*(path.format(self.name) for path in files_of_ours), page_file(self.name)])
+        self._certificate()
+        self._logins()
         before = files.read_text(_WILDCARDS) or ""
-        after = without_domains(before, domains)
-        if after != before:
-            self.actions.append("write " + _WILDCARDS)
-            if not self.check_mode:
-                files.write(_WILDCARDS, after, 0o644)
+        self._rewrite(_WILDCARDS, before, without_domains(before, domains))
         for unit, directory in _WEB_READS.items():
             ours = os.path.exists("/etc/systemd/system/%s.d/webstack.conf" % unit)
             if not ours or self.run(["systemctl", "is-active", "--quiet", "--", unit])[0] != 0:
                 continue
             self.actions += self.manager.converge([{"name": unit, "reload_on": [directory]}], self.check_mode)
+
+    def _certificate(self) -> None:
+        """Its renewal, which would be tried for ever."""
+        self._remove(Lineage(self.name).paths)
+        before = files.read_text(_TLS) or "{}"
+        config = json.loads(before)
+        if config.get("certificates", {}).pop(self.name, None) is not None:
+            self._rewrite(_TLS, before, json.dumps(config, indent=4, sort_keys=True) + "\n")
+
+    def _logins(self) -> None:
+        """Its log-in pages, which the firewall watches."""
+        before = files.read_text(_LOGINS) or ""
+        if self._rewrite(_LOGINS, before, without_logins(before, self.name)):
+            jail = {"name": "fail2ban.service", "restart_on": [_LOGINS]}
+            self.actions += self.manager.converge([jail], self.check_mode)
 
     # The application -----------------------------------------------------------------------------
 
@@ -164,6 +196,7 @@ class Removal:
                 *sorted(own(logs, self.name, others)),
                 os.path.join(backup.DIRECTORY, self.name),
                 "/etc/webstack/tls/" + self.name,
+                "/var/log/webstack-acme/%s.log" % self.name,
                 *("/var/lib/%s/%s" % (server, one) for server in ("redis", "valkey") for one in instances),
                 self.site.root,
             ]

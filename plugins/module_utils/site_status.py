@@ -8,12 +8,13 @@ import glob
 import http.client
 import json
 import os
-import ssl
 import subprocess
 import time
 from typing import Any, Callable
 
 from ansible_collections.webstack.django.plugins.module_utils import site_parts, supervisord
+from ansible_collections.webstack.django.plugins.module_utils.acme.state import DAY
+from ansible_collections.webstack.django.plugins.module_utils.acme.state import read as read_certificate
 from ansible_collections.webstack.django.plugins.module_utils.processes import started
 from ansible_collections.webstack.django.plugins.module_utils.release import files
 from ansible_collections.webstack.django.plugins.module_utils.release import lock as deploys
@@ -25,6 +26,7 @@ from ansible_collections.webstack.django.plugins.module_utils.vhosts import drai
 
 Runner = Callable[[list[str]], tuple[int, str, str]]
 HEALTH_SECONDS = 10.0
+OWN_DAYS = 14  # of a self-signed certificate, which a run renews 30 days before its end
 DU_SECONDS = "20"  # that adding up a large site may take
 _TAIL = 65536
 _UNIT = (
@@ -192,15 +194,15 @@ def health(site: dict[str, Any], up: bool, timeout: float = HEALTH_SECONDS, root
 
 
 def certificate(path: str, now: float, runner: Runner = run) -> dict[str, Any]:
-    """Days until a certificate ends."""
+    """Days until a certificate ends, whether it signs itself, and whether somebody should look after it."""
+    result: dict[str, Any] = {"days": None, "error": None, "own": False, "ending": True}
     if not os.path.exists(path):
-        return {"days": None, "error": "there is none"}
-    code, output, error = runner(["openssl", "x509", "-noout", "-enddate", "-in", path])
-    if code != 0 or "=" not in output:
-        words = error.strip().splitlines() or ["unreadable"]
-        return {"days": None, "error": words[-1]}
-    ends = ssl.cert_time_to_seconds(output.strip().partition("=")[2])
-    return {"days": int((ends - now) // 86400), "error": None}
+        return {**result, "error": "there is none"}
+    found = read_certificate(path, runner)
+    if found is None:
+        return {**result, "error": "it cannot be read"}
+    days = int(found.left(now) // DAY)
+    return {**result, "days": days, "own": found.own, "ending": days < OWN_DAYS if found.own else found.ending(now)}
 
 
 def last_deploy(path: str) -> dict[str, Any] | None:
@@ -265,7 +267,8 @@ def of_site(site: dict[str, Any], tiers: list[str], now: float, runner: Runner =
         result["last_deploy"] = last_deploy(deploys.log(name))
         result["lock"] = lock(deploys.path(name))
     if "web" in tiers:
-        result["certificate"] = certificate("/etc/webstack/tls/%s/fullchain.pem" % name, now, runner)
+        if site.get("tls") != "off":
+            result["certificate"] = certificate("/etc/webstack/tls/%s/fullchain.pem" % name, now, runner)
         result["maintenance"] = os.path.exists(page_file(name))
         result["drained"] = drained(name)
     if "app" in tiers or "database" in tiers:

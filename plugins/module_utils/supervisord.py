@@ -15,13 +15,16 @@ import pwd
 import stat
 from typing import Any
 
+from ansible_collections.webstack.django.plugins.module_utils import drift
 from ansible_collections.webstack.django.plugins.module_utils.processes import started
 from ansible_collections.webstack.django.plugins.module_utils.services import (
     Manager,
     Runner,
     full_name,
+    latest,
     newest,
 )
+from ansible_collections.webstack.django.plugins.module_utils.services_drift import entries
 
 COMMAND = "/usr/local/sbin/webstack-supervisord"
 SERVICE = "supervisor.service"
@@ -70,6 +73,19 @@ def decide(program: dict[str, Any], found: dict[str, Any]) -> str | None:
     return "restart" if begin and changed > begin and not found["told"] else None
 
 
+def _explain(verb: str, program: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
+    """What a program should be and is, in the words of a report."""
+    name, state = program["name"], str(found.get("state") or "unknown to supervisord")
+    if verb == "restart":
+        when, path = latest(program.get("restart_on") or [])
+        return drift.entry(name, f"runs with its files as they are ({path})", "has not read it since it changed", when)
+    if verb == "replace":
+        sockets = wrong_socket(program.get("socket"))
+        other = "its socket is missing or has another owner or mode" if sockets else "supervisord has read an older one"
+        return drift.entry(name, "runs as its configuration says", other)
+    return drift.entry(name, "running", state)
+
+
 class Programs:
     """Runs systemctl and webstack-supervisord for a list of declared programs."""
 
@@ -78,6 +94,7 @@ class Programs:
         self.manager = manager or Manager(run)
         self.record = record
         self.warnings: list[str] = []
+        self.drift: list[dict[str, Any]] = []  # for a report
 
     def _command(self, *words: str) -> str:
         code, output, error = self.run([COMMAND, *words])
@@ -128,11 +145,16 @@ class Programs:
     ) -> list[str]:
         """Bring all programs into their state; returns what was (or would be) done."""
         actions = self.replace_units(replaces, check_mode) if replaces else []
+        stopped = list(actions)
         done = self.manager.converge(services, check_mode) if services else []
         actions += done
+        self.drift += [drift.entry(words.partition(" ")[2], "stopped and disabled", words) for words in stopped]
+        self.drift += self.manager.removed + entries(self.manager.found)
         fresh = any(action in ("start " + SERVICE, "restart " + SERVICE) for action in done)
         if not self._answers():
-            return actions + ["start " + program["name"] for program in programs if check_mode and runnable(program)]
+            waiting = [program["name"] for program in programs if check_mode and runnable(program)]
+            self.drift += [drift.entry(name, "running", "supervisord does not answer") for name in waiting]
+            return actions + ["start " + name for name in waiting]
         wanted = {program["name"] for program in programs}
         ours = self._ours()
         if not check_mode:
@@ -142,12 +164,14 @@ class Programs:
         for name in differs["removed"]:
             if name in ours - wanted:
                 actions.append("remove " + name)
+                self.drift.append(drift.entry(name, "no such program", "a program of ours that is not declared"))
                 if not check_mode:
                     self._command("update", name)
         problems = []
         for program in programs:
             verbs = self._verbs(program, differs, found.get(program["name"]))
             actions += [verb + " " + program["name"] for verb in verbs]
+            self.drift += [_explain(verb, program, found.get(program["name"]) or {}) for verb in verbs]
             if verbs or fresh:
                 problems += [] if check_mode else self._do(program, verbs)
             elif found.get(program["name"], {}).get("state") == "BACKOFF" and runnable(program):

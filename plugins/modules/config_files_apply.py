@@ -35,6 +35,12 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+drift:
+  description: >-
+    What differs, for the report of P(webstack.django.drift#callback), each with C(thing), C(expected), C(found), C(since) and C(site).
+  returned: success
+  type: list
+  elements: dict
 changed_paths:
   description: What was, or would be, changed.
   returned: always
@@ -72,90 +78,23 @@ stdout:
 """
 
 import base64
-import functools
-import grp
 import json
-import pwd
 import signal
 import zlib
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.webstack.django.plugins.module_utils import checkers, config_files, config_files_checked
+from ansible_collections.webstack.django.plugins.module_utils import (
+    checkers,
+    config_files,
+    config_files_checked,
+    drift,
+)
+from ansible_collections.webstack.django.plugins.module_utils.config_files_declared import declared, refused
 from ansible_collections.webstack.django.plugins.module_utils.config_files_transaction import (
     Transaction,
     explain,
     pending,
 )
-
-_NAMED = 10  # paths that an error message lists
-
-
-def _number(name, lookup, what, path, check_mode):
-    """Resolve an account to its number; None where it does not exist yet in check mode."""
-    if str(name).isdigit():
-        return int(name)
-    try:
-        return lookup(str(name))
-    except KeyError:
-        if check_mode:
-            return None
-        raise config_files.ConfigError(
-            f"{path}: the {what} {name} does not exist on this host; create it before the file"
-        ) from None
-
-
-@functools.cache
-def _uid(name):
-    return pwd.getpwnam(name).pw_uid
-
-
-@functools.cache
-def _gid(name):
-    return grp.getgrnam(name).gr_gid
-
-
-def _declared(raw, check_mode):
-    """Turn one item of the payload into what the transaction takes; an absent path needs no owner."""
-    uid = gid = None
-    if raw["state"] != "absent":
-        uid = _number(raw["owner"], _uid, "user", raw["path"], check_mode)
-        gid = _number(raw["group"], _gid, "group", raw["path"], check_mode)
-    content = raw.get("content")
-    return config_files.Declared(
-        raw["path"],
-        raw["state"],
-        base64.b64decode(content) if content is not None else None,
-        uid,
-        gid,
-        int(raw["mode"], 8),
-        raw.get("target") or "",
-        raw["diff"],
-    )
-
-
-def _refuse(module, refusal, changes, result):
-    """Fail with the checker's words, or, where they may be about things that check mode did not make, warn."""
-    secrets = [change.item.content or b"" for change in changes if not change.item.diff]
-    secrets += [change.before or b"" for change in changes if not change.item.diff]
-    words = checkers.hide(refusal.words, secrets)
-    command = checkers.hide(" ".join(refusal.argv), secrets)
-    paths = [change.item.path for change in changes]
-    more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
-    named = ", ".join(paths[:_NAMED]) + more
-    if module.check_mode and refusal.about_missing:
-        module.warn(
-            f"{command} does not accept the new configuration ({named}). In check mode nothing is made that it may "
-            f"miss, so this may be no error: {words}"
-        )
-        return
-    result.update(changed=False, changed_paths=[], refused_paths=paths)
-    result.update(checker=refusal.argv, rc=refusal.code, stdout=words)
-    result.pop("diff", None)
-    module.fail_json(
-        msg=f"{command} {refusal.reason}, so the old configuration stays in place. What would have changed: "
-        f"{named}. Its words:\n{words or '(none)'}",
-        **result,
-    )
 
 
 def _converge(module, payload, transaction, result):
@@ -168,11 +107,13 @@ def _converge(module, payload, transaction, result):
         view = None
     if healed:
         result["healed"] = healed
-    declared = [_declared(raw, module.check_mode) for raw in payload["files"]]
-    changes = config_files.plan(declared, payload["prune"], view)
+    items = [declared(raw, module.check_mode) for raw in payload["files"]]
+    changes = config_files.plan(items, payload["prune"], view)
     paths = [change.item.path for change in changes]
     if module._diff:
         result["diff"] = [change.as_diff() for change in changes]
+    result["drift"] = [change.as_drift() for change in changes]
+    result["drift"] += [drift.entry(path, "whole", "left half-written by a run that was killed") for path in healed]
     checks = checkers.wanted(payload["checks"], paths) if changes else []
     if module.check_mode:
         checks = [check for check in checks if checkers.installed(check)]
@@ -182,7 +123,7 @@ def _converge(module, payload, transaction, result):
         result["no_preview"] = outcome.no_preview
     result.update(changed=bool(changes or healed), changed_paths=paths)
     if outcome.refusal is not None:
-        _refuse(module, outcome.refusal, changes, result)
+        refused(module, outcome.refusal, changes, result)
 
 
 def _interrupted(number, _frame):

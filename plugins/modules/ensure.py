@@ -65,6 +65,12 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+drift:
+  description: >-
+    What differs, for the report of P(webstack.django.drift#callback), each with C(thing), C(expected), C(found), C(since) and C(site).
+  returned: success
+  type: list
+  elements: dict
 actions:
   description: The names of the states that were, or would be, brought about.
   returned: always
@@ -73,6 +79,7 @@ actions:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.webstack.django.plugins.module_utils import drift
 from ansible_collections.webstack.django.plugins.module_utils.ensure import EnsureError, converge
 
 
@@ -93,7 +100,7 @@ def main():
         actions = converge(module.params["steps"], module.check_mode)
     except EnsureError as error:
         module.fail_json(msg=str(error))
-    result = {"changed": bool(actions), "actions": actions}
+    result = {"changed": bool(actions), "actions": actions, "drift": drift.of(actions)}
     if module._diff and actions:
         result["diff"] = {"before": "", "after": "".join(f"{action}\n" for action in actions)}
     module.exit_json(**result)

@@ -78,6 +78,12 @@ options:
         description: With the state V(absent), delete it and all that is in it.
         type: bool
         default: false
+  superusers:
+    description:
+      - Accounts beside O(users) that may have rights to change all databases. Any other one loses them and is locked.
+    type: list
+    elements: str
+    default: []
 attributes:
   check_mode:
     description: Shows the statements. Where there is no server yet, all that is declared is predicted.
@@ -99,6 +105,12 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+drift:
+  description: >-
+    What differs, for the report of P(webstack.django.drift#callback), each with C(thing), C(expected), C(found), C(since) and C(site).
+  returned: success
+  type: list
+  elements: dict
 actions:
   description: What was, or would be, done; SQL statements without the hashes of passwords.
   returned: always
@@ -108,7 +120,7 @@ actions:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.webstack.django.plugins.module_utils import mariadb, mariadb_server
+from ansible_collections.webstack.django.plugins.module_utils import drift, mariadb, mariadb_server
 
 _STATE = {"type": "str", "choices": ["present", "absent"], "default": "present"}
 _USER = {
@@ -134,11 +146,13 @@ def main():
             "collation": {"type": "str", "default": "utf8mb4_uca1400_ai_ci"},
             "users": {"type": "list", "elements": "dict", "default": [], "options": _USER},
             "databases": {"type": "list", "elements": "dict", "default": [], "options": _DATABASE},
+            "superusers": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
     params = module.params
     server = mariadb_server.Server(params["socket"], params["collation"], check_mode=module.check_mode)
+    server.superusers = params["superusers"]
     try:
         mariadb.validate(params["users"], params["databases"])
         warnings = server.converge(params["users"], params["databases"])
@@ -146,7 +160,7 @@ def main():
         module.fail_json(msg=f"MariaDB: {error}", actions=server.actions)
     for warning in warnings:
         module.warn(f"MariaDB: {warning}")
-    result = {"changed": bool(server.actions), "actions": server.actions}
+    result = {"changed": bool(server.actions), "actions": server.actions, "drift": drift.of(server.actions)}
     if module._diff:
         result["diff"] = {"before": "", "after": "".join(f"{action}\n" for action in server.actions)}
     module.exit_json(**result)

@@ -83,6 +83,20 @@ options:
         description: With the state V(absent), delete it and all that is in it.
         type: bool
         default: false
+  superusers:
+    description:
+      - Roles beside O(roles) that may be superusers, make roles, replicate or see past row security. Any other one that may is
+        dropped, or where it owns something loses these rights and cannot log in.
+    type: list
+    elements: str
+    default: []
+  other_settings:
+    description:
+      - Names of settings that others may make with C(ALTER SYSTEM), and with C(ALTER ROLE) and C(ALTER DATABASE) for what is declared
+        here. Any other one is taken back.
+    type: list
+    elements: str
+    default: []
 attributes:
   check_mode:
     description: Shows the statements. Where there is no server yet, all that is declared is predicted.
@@ -107,6 +121,12 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+drift:
+  description: >-
+    What differs, for the report of P(webstack.django.drift#callback), each with C(thing), C(expected), C(found), C(since) and C(site).
+  returned: success
+  type: list
+  elements: dict
 actions:
   description: What was, or would be, done; SQL statements without the verifiers of passwords.
   returned: always
@@ -121,7 +141,7 @@ overridden:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.webstack.django.plugins.module_utils import postgresql, postgresql_server
+from ansible_collections.webstack.django.plugins.module_utils import drift, postgresql, postgresql_server
 
 _STATE = {"type": "str", "choices": ["present", "absent"], "default": "present"}
 _ROLE = {
@@ -155,11 +175,14 @@ def main():
                 "options": _DATABASE,
                 "required_if": [("state", "present", ["owner"])],
             },
+            "superusers": {"type": "list", "elements": "str", "default": []},
+            "other_settings": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
     params = module.params
     server = postgresql_server.Server(params["version"], params["port"], params["config"], check_mode=module.check_mode)
+    server.superusers, server.kept = params["superusers"], params["other_settings"]
     try:
         postgresql.validate(params["roles"], params["databases"])
         server.load_configuration()
@@ -168,7 +191,12 @@ def main():
         module.fail_json(msg=f"PostgreSQL {params['version']}/main: {error}", actions=server.actions)
     for warning in [*warnings, *(f"{place} overrides the role; remove that line" for place in server.overridden)]:
         module.warn(f"PostgreSQL {params['version']}/main: {warning}")
-    result = {"changed": bool(server.actions), "actions": server.actions, "overridden": server.overridden}
+    result = {
+        "changed": bool(server.actions),
+        "actions": server.actions,
+        "drift": drift.of(server.actions),
+        "overridden": server.overridden,
+    }
     if module._diff:
         result["diff"] = {"before": "", "after": "".join(f"{action}\n" for action in server.actions)}
     module.exit_json(**result)

@@ -10,6 +10,8 @@ version_added: 0.1.0
 description:
   - Reads the operating system, the rights of the user, the room on the disks, the clock and who holds the ports, in one
     round trip. Changes nothing and fails with all problems at once, each with what to do.
+  - Leaves a note in C(/run) that a run is at it, so that the server does not converge itself meanwhile (role os, C(os_pull)), and waits
+    up to five minutes where it does already.
 options:
   ports:
     description: TCP ports that must be free, or held by the program that is to have them.
@@ -83,7 +85,7 @@ options:
     default: {}
 attributes:
   check_mode:
-    description: Nothing is ever changed.
+    description: Nothing is ever changed. There is no note then, and nothing to wait for.
     support: full
   diff_mode:
     description: There is nothing to show.
@@ -119,7 +121,7 @@ import os
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.webstack.django.plugins.module_utils import preflight
+from ansible_collections.webstack.django.plugins.module_utils import preflight, turns
 from ansible_collections.webstack.django.plugins.module_utils.release import database
 from ansible_collections.webstack.django.plugins.module_utils.release.site import ReleaseError, Site
 
@@ -190,6 +192,10 @@ def main():
     thresholds = {**preflight.FREE_MB, **{path: int(mb) for path, mb in module.params["free_mb"].items()}}
     problems += preflight.disks(thresholds)
     problems += _left_behind(module.params["databases"])
+    if not problems and not module.check_mode and not turns.inside():
+        turns.leave_note()
+        since = turns.wait()
+        problems += preflight.converges_itself(since) if since else []
     found = [one for one in module.params["retired"] if preflight.left(one["paths"], one["keep"])]
     ours = [program for one in found for program in one["programs"]]
     problems += preflight.ports({one["port"]: one["programs"] for one in module.params["ports"]}, ours)

@@ -60,6 +60,13 @@ options:
     description: Whether V(prepare) ends before the migration; the next call goes on there.
     type: bool
     default: false
+  friends:
+    description:
+      - Accounts that may be in the groups of sites, and groups that the users of sites may be in, with V(accounts). Any other
+        membership ends.
+    type: list
+    elements: str
+    default: []
 author: webstack.django maintainers (@webstack)
 attributes:
   check_mode:
@@ -84,6 +91,12 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+drift:
+  description: >-
+    What differs, for the report of P(webstack.django.drift#callback), each with C(thing), C(expected), C(found), C(since) and C(site).
+  returned: success
+  type: list
+  elements: dict
 actions:
   description: What was done, or would be.
   type: list

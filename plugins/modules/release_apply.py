@@ -45,6 +45,12 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+drift:
+  description: >-
+    What differs, for the report of P(webstack.django.drift#callback), each with C(thing), C(expected), C(found), C(since) and C(site).
+  returned: success
+  type: list
+  elements: dict
 actions:
   description: What was done, or would be.
   type: list
@@ -74,6 +80,7 @@ from collections.abc import Iterator
 from typing import IO, Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.webstack.django.plugins.module_utils import drift
 from ansible_collections.webstack.django.plugins.module_utils.release import (
     accounts,
     activate,
@@ -83,6 +90,7 @@ from ansible_collections.webstack.django.plugins.module_utils.release import (
     database,
     fetch,
     files,
+    integrity,
     lock,
     mirror,
     needs,
@@ -121,27 +129,42 @@ class Steps:
         self.composed: dict[str, IO[bytes]] = {}
         self.retry = bool(payload.get("retry"))
         self.needs: dict[str, list[str]] = payload.get("needs") or {}
+        self.friends = [str(one) for one in payload.get("friends") or []]
+        self.outcome = Outcome()  # what is known of it where a step fails
         self.half = bool(payload.get("half"))
         self.migrations: dict[str, list[str]] = payload.get("migrations") or {}
         self.skip = [str(one) for one in payload.get("skip") or []]
         self.who = payload.get("run") or {"id": "", "who": "root", "what": "deploy"}
         self.check_mode = check_mode
+        self.wanted: dict[str, str] = {one["name"]: one.get("release_id") or "" for one in payload["sites"]}
         self.sites = []
         for given in payload["sites"]:
             site = Site({**given, "overlay_sources": self.sources})
+            if site.release_id and site.present:
+                site.release_id = integrity.effective(site, site.release_id)
             if site.release_id:
                 site.learn(files.state(site.release).get("facts") or {})
             self.sites.append(site)
 
     def run(self, step: str) -> Outcome:
         """Run one step for every site that is to be there; all sites are staged before the first one switches."""
-        outcome = Outcome()
+        outcome = self.outcome = Outcome()
+        if step in ("probe", "fetch", "stage", "deploy"):
+            self._look(outcome)
         if self.needs:
             self._see(outcome)
         self._compose_all()
         for one in ("stage", "activate") if step == "deploy" else (step,):
             self._step(one, outcome)
         return outcome
+
+    def _look(self, outcome: Outcome) -> None:
+        """A release that was changed on the server is built anew, under another id."""
+        for site in self.sites:
+            if site.present and os.path.isdir(site.releases):
+                outcome.actions += integrity.look(site, self.check_mode)
+                if not self.check_mode:
+                    site.release_id = integrity.effective(site, self.wanted[site.name])
 
     def _see(self, outcome: Outcome) -> None:
         try:
@@ -176,7 +199,7 @@ class Steps:
     def _accounts(self, site: Site, outcome: Outcome) -> None:
         if site.present:
             outcome.warnings += database.same(site)
-            outcome.actions += accounts.create(site, self.check_mode)
+            outcome.actions += accounts.create(site, self.check_mode, self.friends)
         else:
             outcome.actions += accounts.remove(site, self.check_mode)
 
@@ -212,13 +235,23 @@ class Steps:
             return
         outcome.todo.append(site.name)
         if self.check_mode:
-            outcome.actions.append("%s: would deploy release %s" % (site.name, site.release_id))
+            words = "%s: would deploy release %s" % (site.name, site.release_id)
+            found = "only half of it" if fetch.half_built(site) else "missing"
+            outcome.actions.append(
+                drift.Action(words, drift.entry(site.release, "the release is built", found, site=site.name))
+            )
             if site["migrate"] and os.path.isdir(site.current):
                 known = os.path.join(site.current, "code")
                 new = [
                     one for one in self.migrations.get(site.name) or [] if not os.path.exists(os.path.join(known, one))
                 ]
-                outcome.actions += ["%s: would migrate %s" % (site.name, one) for one in new]
+                outcome.actions += [
+                    drift.Action(
+                        "%s: would migrate %s" % (site.name, one),
+                        drift.entry("migration %s" % one, "applied", "new in this release", site=site.name),
+                    )
+                    for one in new
+                ]
             return
         with self._archive(site) as archive:
             outcome.actions += fetch.fetch(site, archive)
@@ -267,7 +300,12 @@ class Steps:
         if not fetch.complete(site):
             if not self.check_mode:
                 raise site.error("prepare", "release %s is not built" % site.release_id, "run the step fetch first")
-            outcome.actions.append("%s: would prepare release %s" % (site.name, site.release_id))
+            outcome.actions.append(
+                drift.Action(
+                    "%s: would prepare release %s" % (site.name, site.release_id),
+                    drift.entry(site.release, "the release is prepared", "not yet", site=site.name),
+                )
+            )
             return
         actions, warnings = prepare.prepare(site, self.sources, self.check_mode, self.skip, self.half)
         outcome.actions += actions
@@ -279,7 +317,7 @@ class Steps:
         if not fetch.complete(site):
             if not self.check_mode:
                 raise site.error("activate", "release %s is not built" % site.release_id, "run the step fetch first")
-            outcome.actions.append("%s: would switch to release %s" % (site.name, site.release_id))
+            outcome.actions.append(activate.to_switch(site, "%s: would switch to release %s"))
             return
         activation = activate.Activation(site, self.sources, self.check_mode)
         outcome.actions += activation.run()
@@ -326,7 +364,7 @@ def main() -> None:
     except needs.Lacking as error:
         module.fail_json(msg=str(error), lacks=error.lacks, invocation=invocation)
     except ReleaseError as error:
-        module.fail_json(msg=str(error), invocation=invocation)
+        module.fail_json(msg=str(error), drift=drift.of(steps.outcome.actions), invocation=invocation)
     except (KeyError, ValueError) as error:
         words = "the step %s ended with %s: %s" % (step, type(error).__name__, error)
         for site in steps.sites:
@@ -338,6 +376,7 @@ def main() -> None:
     module.exit_json(
         changed=bool(outcome.actions) and step != "probe",
         actions=outcome.actions,
+        drift=drift.of(outcome.actions) if step != "probe" else [],
         todo=outcome.todo,
         switch=outcome.switch,
         diff={"prepared": shown + "\n"} if shown else {},

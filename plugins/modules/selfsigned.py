@@ -41,6 +41,10 @@ options:
             description: Not used; items of C(nginx_sites) have it.
             type: bool
             default: true
+          keep:
+            description: Whether one that is there with its key is left alone, whoever signed it.
+            type: bool
+            default: false
 attributes:
   check_mode:
     description: Says which certificates would be made.
@@ -62,6 +66,12 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+drift:
+  description: >-
+    What differs, for the report of P(webstack.django.drift#callback), each with C(thing), C(expected), C(found), C(since) and C(site).
+  returned: success
+  type: list
+  elements: dict
 made:
   description: Files of the certificates that were, or would be, made, or whose key was readable by others.
   returned: always
@@ -69,8 +79,26 @@ made:
   elements: str
 """
 
+import os
+
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.webstack.django.plugins.module_utils import drift
 from ansible_collections.webstack.django.plugins.module_utils.selfsigned import Certificate, SelfsignedError
+
+
+def _words(one, installed, exposed):
+    """What is expected of a certificate or its key, and what is there."""
+    if exposed:
+        info = os.stat(one.key)
+        return "mode 0600, of root alone", "mode %04o, owner %d, group %d" % (
+            info.st_mode & 0o7777,
+            info.st_uid,
+            info.st_gid,
+        )
+    names = "a certificate for " + ", ".join(name.partition(":")[2] for name in one.names)
+    if not os.path.isfile(one.certificate) or not os.path.isfile(one.key):
+        return names if os.path.isfile(one.key) else "a key", "missing"
+    return names, "none that fits: other names, near its end, or of another key" if installed else "openssl is missing"
 
 
 def main():
@@ -78,6 +106,7 @@ def main():
         "certificate": {"type": "path", "required": True},
         "key": {"type": "path", "required": True, "no_log": False},
         "selfsigned": {"type": "bool", "default": True},
+        "keep": {"type": "bool", "default": False},
     }
     options = {
         "domains": {"type": "list", "elements": "str", "required": True},
@@ -91,13 +120,16 @@ def main():
     installed = module.get_bin_path("openssl") is not None
     if not installed and not module.check_mode:
         module.fail_json(msg="openssl is not installed; install its package before the certificates")
-    made = []
+    made, differs = [], []
     for item in module.params["certificates"]:
         one = Certificate(item["tls"]["certificate"], item["tls"]["key"], item["domains"], module.run_command)
-        wanted = not installed or one.wanted()
+        kept = item["tls"]["keep"] and os.path.isfile(one.certificate) and os.path.isfile(one.key)
+        wanted = not kept and (not installed or one.wanted())
         exposed = not wanted and one.exposed()
         if wanted or exposed:
             made.append(one.certificate)
+            path = one.key if exposed or not os.path.isfile(one.key) else one.certificate
+            differs.append(drift.entry(path, *_words(one, installed, exposed), drift.changed(path, exposed)))
         if module.check_mode:
             continue
         try:
@@ -107,7 +139,7 @@ def main():
                 one.protect()
         except (SelfsignedError, OSError) as error:
             module.fail_json(msg=str(error))
-    module.exit_json(changed=bool(made), made=made)
+    module.exit_json(changed=bool(made), made=made, drift=differs)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,9 @@ description:
     task of the same run changed something. A run that was killed in between is healed by the next one, and no handler
     is needed.
   - A unit that is not up a second after it was started is an error, which shows its status and its last lines.
+  - Of a unit that is to run, drop-ins and copies of a packaged unit file that nobody declared are removed, and it is restarted
+    without them. They stay where one of their first 20 lines holds C(webstack.django&#58; keep), and so does what all units
+    share, like C(/etc/systemd/system/service.d).
   - Runs C(systemctl daemon-reload) first where systemd has read older unit files than those on disk.
 options:
   services:
@@ -58,6 +61,13 @@ options:
         type: list
         elements: str
         default: []
+      listens:
+        description:
+          - Unix sockets that it makes. Where one is gone although the unit runs, it is restarted. (Of a unit that is a socket
+            itself this is known, as is who may connect.)
+        type: list
+        elements: path
+        default: []
       run_if:
         description: The unit is only started when this path exists; else it is left alone.
         type: path
@@ -86,6 +96,12 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+drift:
+  description: >-
+    What differs, for the report of P(webstack.django.drift#callback), each with C(thing), C(expected), C(found), C(since) and C(site).
+  returned: success
+  type: list
+  elements: dict
 actions:
   description: What was, or would be, done.
   returned: always
@@ -105,6 +121,7 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.webstack.django.plugins.module_utils.services import Manager, ServiceError
+from ansible_collections.webstack.django.plugins.module_utils.services_drift import entries
 
 
 def main():
@@ -116,6 +133,7 @@ def main():
         "ports": {"type": "list", "elements": "int", "default": []},
         "reload_on": {"type": "list", "elements": "str", "default": []},
         "restart_on": {"type": "list", "elements": "str", "default": []},
+        "listens": {"type": "list", "elements": "path", "default": []},
         "run_if": {"type": "path"},
         "retried": {"type": "bool", "default": False},
     }
@@ -133,7 +151,12 @@ def main():
         actions = manager.converge(module.params["services"], module.check_mode)
     except ServiceError as error:
         module.fail_json(msg=str(error))
-    result = {"changed": bool(actions), "actions": actions, "unmet": manager.unmet}
+    result = {
+        "changed": bool(actions),
+        "actions": actions,
+        "unmet": manager.unmet,
+        "drift": manager.removed + entries(manager.found),
+    }
     if manager.unmet:
         module.warn(
             "Left out on this host, where a condition of the unit is not met (in a container, for instance): "

@@ -89,6 +89,12 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+drift:
+  description: >-
+    What differs, for the report of P(webstack.django.drift#callback), each with C(thing), C(expected), C(found), C(since) and C(site).
+  returned: success
+  type: list
+  elements: dict
 actions:
   description: What was, or would be, done.
   returned: always
@@ -131,7 +137,7 @@ def main():
         module.fail_json(msg=str(error))
     for words in programs.warnings:
         module.warn(words)
-    result = {"changed": bool(actions), "actions": actions}
+    result = {"changed": bool(actions), "actions": actions, "drift": programs.drift}
     if module._diff and actions:
         result["diff"] = {"before": "", "after": "".join("%s\n" % action for action in actions)}
     module.exit_json(**result)

@@ -35,6 +35,12 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+drift:
+  description: >-
+    What differs, for the report of P(webstack.django.drift#callback), each with C(thing), C(expected), C(found), C(since) and C(site).
+  returned: success
+  type: list
+  elements: dict
 changed_keys:
   description: What was, or would be, written.
   returned: always
@@ -48,6 +54,7 @@ skipped_keys:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.webstack.django.plugins.module_utils import drift
 from ansible_collections.webstack.django.plugins.module_utils.sysctl import SysctlError, apply, compare
 
 
@@ -63,6 +70,7 @@ def main():
         "changed": bool(outcome.changed),
         "changed_keys": list(outcome.changed),
         "skipped_keys": outcome.skipped,
+        "drift": [drift.entry(key, wanted, found) for key, (found, wanted) in outcome.changed.items()],
     }
     for reason in sorted(set(outcome.skipped.values())):
         keys = [key for key in sorted(outcome.skipped) if outcome.skipped[key] == reason]

@@ -16,8 +16,9 @@ import shutil
 import stat
 import string
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 try:
     from cryptography.hazmat.primitives.hashes import SHA256
@@ -27,6 +28,7 @@ except ImportError:  # said when the first secret is asked for
 
 ENVIRONMENT = "WEBSTACK_MASTER_KEY"
 VARIABLE = "webstack_master_key"
+PULL = "WEBSTACK_PULL"  # set where a server converges itself (role os, os_pull)
 FILE_NAME = "webstack.key"
 MINIMUM = 32  # characters of a master key
 _INFO = b"webstack.django/secret"
@@ -106,15 +108,35 @@ def master_key(
 
     ``inventory`` is what ``-i`` was given (the variable ``ansible_inventory_sources``).
     """
-    given = (os.environ if environ is None else environ).get(ENVIRONMENT)
+    environment = os.environ if environ is None else environ
+    given = environment.get(ENVIRONMENT)
     if given:
         return _checked(given, f"the environment variable {ENVIRONMENT}")
     if variable:
         return _checked(variable, f"the variable {VARIABLE}")
     path = key_path(inventory)
     if not path.exists():
+        if environment.get(PULL):
+            # One of its own would change every secret.
+            raise SecretError(
+                f"this server has no master key, and a run of the server itself makes none; give it the one of the controller, with "
+                f"os_pull: {{variables: {{{VARIABLE}: \"{{{{ lookup('webstack.django.master_key') }}}}\"}}}}"
+            )
         make_key_file(path)
     return read_key_file(path)
+
+
+def of_run(variables: Mapping[str, Any], template: Callable[[Any], Any]) -> bytes:
+    """The master key of a run of Ansible; ``template`` is the templar's.
+
+    The variable is often a template that names a vaulted one; its text alone would be a key that everybody knows.
+    """
+    sources = variables.get("ansible_inventory_sources") or []
+    given = variables.get(VARIABLE)
+    return master_key(
+        [str(source) for source in ([sources] if isinstance(sources, str) else sources)],
+        None if given is None else str(template(given)),
+    )
 
 
 def _checked(key: str, where: str) -> bytes:

@@ -27,6 +27,14 @@ DATA = (
     "UNION SELECT rolname FROM pg_roles WHERE rolname = 'blog'\""
 )
 
+# Every file that a run could have changed, every unit and every rule, but for what changes by itself.
+PHOTO = (
+    "find /etc /srv /opt /usr /var /root /run/webstack /run/systemd/system -xdev "
+    "\\( -path /var/log -o -path /var/lib/postgresql -o -path /var/lib/systemd -o -path '*/shared/database' \\) -prune -o "
+    "-printf '%p %m %U %G %s %C@ %l\\n' | sort; nft -s list chain inet webstack input; "
+    "systemctl show '*.service' '*.socket' '*.timer' --property=Id,ActiveState,InvocationID,UnitFileState | sort -u"
+)
+
 
 class Day:
     """The server, its sites and the playbooks."""
@@ -98,6 +106,66 @@ def test_status_of_a_server_where_all_is_well(day: Day) -> None:
         assert secret not in "\n".join(lines)
 
 
+def drift(day: Day, monkeypatch: pytest.MonkeyPatch, alone: bool) -> tuple[Run, dict[str, str]]:
+    """A run of drift.yml, which looks at the code as a converge does, and its files."""
+    kinds = {kind: day.server.directory / f"drift.{kind}" for kind in ("json", "html", "junit")}
+    for kind, path in kinds.items():
+        monkeypatch.setenv(f"WEBSTACK_DRIFT_{kind.upper()}", str(path))
+    if alone:
+        monkeypatch.setenv("ANSIBLE_STDOUT_CALLBACK", "webstack.django.drift")
+    away = day.code.with_suffix(".away")
+    shutil.move(away, day.code)
+    try:
+        run = day.play("drift")
+    finally:
+        shutil.move(day.code, away)
+    return run, {kind: path.read_text() for kind, path in kinds.items()}
+
+
+def test_what_differs_is_named_in_every_format_and_left_as_it_is(day: Day, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = day.server
+    virtual_host, conf, env = (
+        "/etc/nginx/webstack.d/blog.conf",
+        "/etc/webstack/blog/gunicorn.conf.py",
+        "/etc/webstack/blog/env",
+    )
+    server.run(f"cp -a {virtual_host} {env} /run/")
+    secrets = server.run(f"sed -n 's/^[A-Z_]*=\"\\(.*\\)\"$/\\1/p' {env} | awk 'length > 30'").split()
+    server.run(f"echo '# three in the morning' >> {virtual_host}; echo 'EXTRA=\"hunter-22-hunter\"' >> {env}")
+    server.run(f"chmod 0666 {conf}; systemctl stop redis-server@blog-cache")
+    stopped = server.run(
+        'date -u -d "$(systemctl show --value --property=InactiveEnterTimestamp redis-server@blog-cache)" +%FT%TZ'
+    )
+    before = server.run(PHOTO)
+    try:
+        run, written = drift(day, monkeypatch, alone=False)
+        after = server.run(PHOTO)
+    finally:
+        server.run(f"cp -a /run/blog.conf {virtual_host}; cp -a /run/env {env}; chmod 0640 {conf}")
+        server.run("systemctl start redis-server@blog-cache; systemctl reload nginx; systemctl restart blog-web")
+    assert run.rc == 2, run.end
+    assert sorted(set(after.splitlines()) ^ set(before.splitlines())) == []
+    report = run.output[run.output.rindex("\none ") :]
+    found = {one["thing"]: one for one in json.loads(written["json"])["hosts"]["one"]["drift"]}
+    unit = "redis-server@blog-cache.service"
+    assert {
+        (one, found[one]["role"], found[one]["expected"], found[one]["found"])
+        for one in (virtual_host, env, conf, unit)
+    } == {
+        (virtual_host, "nginx", "without these lines", "# three in the morning"),
+        (env, "django_app", "the declared content (not shown)", "other content (not shown)"),
+        (conf, "gunicorn", "mode 0640", "mode 0666"),
+        (unit, "redis", "running", "inactive (dead)"),
+    }
+    assert found[unit]["since"] == stopped.strip()
+    assert {found[one]["site"] for one in (virtual_host, env, conf, unit)} == {"blog"}
+    for words in (report, *written.values()):
+        for thing in (virtual_host, env, conf, unit, "# three in the morning", "0666"):
+            assert thing in words
+    for secret in [*secrets, "hunter-22"]:
+        assert secret not in run.output + "".join(written.values())
+
+
 def test_status_of_a_server_where_much_is_wrong(day: Day) -> None:
     server = day.server
     server.run("systemctl stop blog-web && webstack-supervisord stop blog-api-web")
@@ -122,7 +190,8 @@ def test_status_of_a_server_where_much_is_wrong(day: Day) -> None:
     assert wrong == [
         "! one: blog: health: no answer: web does not run",
         "! one: blog: the last deployment: failed",
-        "! one: blog: certificate: 2 days left",
+        "! one: blog: certificate: 2 days left, self-signed; "
+        "run the playbook webstack.django.site, which makes another one",
         "! one: blog: maintenance is on: visitors get status 503",
         "! one: blog: 10.0.0.4:8001 gets no requests; it will with the next deployment, if none is under way",
         "! one: blog: the process web is stopped",
@@ -256,12 +325,12 @@ def test_a_purged_site_leaves_nothing(day: Day) -> None:
     assert "blog-api-web.log" in server.run("ls /var/log/supervisor")
 
 
-def test_the_next_run_of_the_site_playbook_has_nothing_to_take_away(day: Day) -> None:
-    shutil.move(day.code.with_suffix(".away"), day.code)
-    run = day.converge()
-    assert run.rc == 0, run.end
-    changed = [line for line in run.output.splitlines() if line.startswith("changed:")]
-    assert run.changed == 0, (changed, run.end)
+def test_the_site_playbook_would_find_nothing_to_take_away(day: Day, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, written = drift(day, monkeypatch, alone=True)
+    lines = [line for line in run.output.splitlines() if not line.startswith("[WARNING]")]
+    assert (run.rc, lines) == (0, ["one  clean", "1 server: 1 clean; nothing was changed"]), run.end
+    assert json.loads(written["json"])["hosts"]["one"]["state"] == "clean"
+    assert "<failure" not in written["junit"]
 
 
 def test_a_site_of_supervisord_is_purged(day: Day) -> None:

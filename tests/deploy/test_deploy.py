@@ -307,7 +307,8 @@ def test_a_server_that_fetches_itself_and_loses_its_network(site: Site) -> None:
     )
     server.run(
         "git clone --quiet --bare /srv/plain.bundle /srv/git/plain.git && chmod -R a+rX /srv/git && systemd-run --quiet"
-        " --unit=gitd -p User=nobody git -c safe.directory='*' daemon --reuseaddr --export-all --base-path=/srv/git"
+        " --unit=gitd -p User=nobody git -c safe.directory='*' daemon --reuseaddr --export-all --base-path=/srv/git;"
+        "nft add rule inet webstack input tcp dport 9418 accept"
     )
     site.given |= {"repo": f"git://{server.facts['address']}/plain.git", "fetch": "host"}
     gone = "git config --system url.git://127.0.0.1:9/.insteadOf git://"
@@ -326,7 +327,7 @@ def test_a_server_that_fetches_itself_and_loses_its_network(site: Site) -> None:
     finally:
         site.given["repo"] = repo
         site.given.pop("fetch")
-        server.run("systemctl stop gitd; rm -f /etc/gitconfig")
+        server.run("systemctl stop gitd; rm -f /etc/gitconfig; systemctl reload webstack-firewall")
 
 
 def test_a_restart_of_the_server_in_the_middle(site: Site) -> None:

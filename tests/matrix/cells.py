@@ -71,6 +71,19 @@ def pairwise() -> list[Cell]:
     return [Cell(*choice) for choice in AllPairs([["debian13", "debian12"], *ALTERNATIVES.values()])]
 
 
+# What nearly all other tests have: the scenarios stack_single and stack_tiers, demo, deploy, day2, drift.
+USUAL = Cell("debian13", "postgresql", "nginx", "gunicorn", "systemd", "redis")
+
+
+def shared() -> list[list[Cell]]:
+    """The same without the usual one; those with the same distribution and web server are sites of one server."""
+    found: dict[tuple[str, str], list[Cell]] = {}
+    for cell in pairwise():
+        if cell != USUAL:
+            found.setdefault((cell.image, cell.web_server), []).append(cell)
+    return list(found.values())
+
+
 def page() -> str:
     """The table of the last results."""
     found: list[dict[str, Any]] = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]

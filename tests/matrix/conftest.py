@@ -1,4 +1,6 @@
-"""The combinations to try: a pairwise selection, or all of them with --full; what came of each is kept for the page."""
+"""The combinations to try: a pairwise selection, several on a server, or with --full each on a server of its own; then
+what came of each is kept for the page.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from cells import RESULTS, Cell, every, pairwise
+from cells import RESULTS, Cell, every, shared
 from servers import Server, project
 
 
@@ -20,23 +22,27 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    cells = every() if metafunc.config.getoption("full") else pairwise()
+    given = [[cell] for cell in every()] if metafunc.config.getoption("full") else shared()
     wanted = metafunc.config.getoption("cell")
-    cells = [cell for cell in cells if not wanted or any(one in str(cell) for one in wanted)]
-    marks = [pytest.param(cell, id=str(cell), marks=pytest.mark.xdist_group(str(cell))) for cell in cells]
-    metafunc.parametrize("cell", marks, scope="module", indirect=True)
+    chosen = [[cell for cell in cells if not wanted or any(one in str(cell) for one in wanted)] for cells in given]
+    marks = [
+        pytest.param(cells, id="+".join(map(str, cells)), marks=pytest.mark.xdist_group(str(cells[0])))
+        for cells in chosen
+        if cells
+    ]
+    metafunc.parametrize("cells", marks, scope="module", indirect=True)
 
 
 @pytest.fixture(scope="module")
-def cell(request: pytest.FixtureRequest) -> Cell:
-    found: Cell = request.param
+def cells(request: pytest.FixtureRequest) -> list[Cell]:
+    found: list[Cell] = request.param
     return found
 
 
 @pytest.fixture(scope="module")
-def server(cell: Cell, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(cells: list[Cell], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     directory = tmp_path_factory.mktemp("matrix")
-    found = Server(f"matrix-{cell}", cell.image, "matrix", directory)
+    found = Server(f"matrix-{cells[0]}", cells[0].image, "matrix", directory)
     found.up()
     try:
         yield found
@@ -45,18 +51,23 @@ def server(cell: Cell, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
 
 
 @pytest.fixture(scope="module")
-def sites(cell: Cell, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+def sites(cells: list[Cell], tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     path = project(tmp_path_factory.getbasetemp() / "projects", "plain")
-    return [{"name": "plain", "domains": ["plain.example.com"], "path": path, **cell.choices}]
+    names = ["plain", *(f"plain{number}" for number in range(2, len(cells) + 1))]
+    return [
+        {"name": name, "domains": [f"{name}.example.com"], "path": path, **cell.choices}
+        for name, cell in zip(names, cells)
+    ]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def note(cell: Cell) -> Iterator[dict[str, Any]]:
-    """What is known of this combination in the end."""
-    found: dict[str, Any] = {"cell": str(cell), "date": time.strftime("%Y-%m-%d")}
+def note(cells: list[Cell]) -> Iterator[dict[str, Any]]:
+    """What is known of this combination in the end; of one that has a server of its own it is kept."""
+    found: dict[str, Any] = {"cell": str(cells[0]), "date": time.strftime("%Y-%m-%d")}
     yield found
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    (RESULTS / f"{cell}.json").write_text(json.dumps(found))
+    if len(cells) == 1:
+        RESULTS.mkdir(parents=True, exist_ok=True)
+        (RESULTS / f"{cells[0]}.json").write_text(json.dumps(found))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -118,7 +118,10 @@ _SMALL = st.fixed_dictionaries(
         "directories": st.lists(st.sampled_from(["${site.shared}/q", "/var/lib/q", "tmp"]), unique=True),
         "python": st.sampled_from([None, "3.12", "3.13"]),
         "hsts_seconds": st.integers(0, 63072000),
+        "hsts_subdomains": st.booleans(),
+        "headers": st.sampled_from([{}, {"Content-Security-Policy": "default-src 'self'", "X-Frame-Options": None}]),
         "secret_key_version": st.integers(1, 3),
+        "cache_password_version": st.integers(1, 3),
         "state": st.sampled_from(["present", "present", "present", "absent"]),
     },
 )

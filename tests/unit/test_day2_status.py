@@ -42,7 +42,7 @@ def web1() -> dict[str, Any]:
             "message": None,
         },
         "lock": None,
-        "certificate": {"days": 340, "error": None},
+        "certificate": {"days": 340, "error": None, "own": True, "ending": False},
         "maintenance": False,
         "drained": [],
         "backup": None,
@@ -73,7 +73,7 @@ blog
     health       200 in 12 ms (GET /)
     size         2.0 GB
     last deploy  deploy ok, 2026-11-26 23:33 UTC (3 days ago), by ada@laptop, 12.5 s
-    certificate  340 days left
+    certificate  340 days left, self-signed
     last backup  none
     process  state    pid  since       memory  restarts
     web      running   41  2 hours      80 MB         0
@@ -98,7 +98,7 @@ def test_what_is_wrong_is_marked_and_repeated_at_the_end() -> None:
     found = web1()
     site = found["sites"]["blog"]
     site["processes"][0].update(state="stopped", ok=False, pid=None, memory_mb=None)
-    site["certificate"] = {"days": 3, "error": None}
+    site["certificate"] = {"days": 3, "error": None, "own": False, "ending": True}
     found["host"]["disks"][0]["free_mb"] = 500
     away = {"unreachable": True, "msg": "Failed to connect to the host via ssh:\nconnection refused"}
     text = status.table({"web1": found, "web2": away}, ["blog"])
@@ -108,7 +108,7 @@ def test_what_is_wrong_is_marked_and_repeated_at_the_end() -> None:
         "!   web      stopped    -  2 hours          -         0",
         "!   disk         / 500 MB of 40.0 GB free",
         "!   unreachable  Failed to connect to the host via ssh: connection refused",
-        "! web1: blog: certificate: 3 days left",
+        "! web1: blog: certificate: 3 days left; its renewal fails (journalctl -t webstack-tls), or one that was provided has to be replaced",
         "! web1: blog: the process web is stopped",
         "! web1: disk / 500 MB of 40.0 GB free",
         "! web2: unreachable",
@@ -129,8 +129,21 @@ WRONG: list[tuple[str, Any, str]] = [
         {"ok": False, "path": "/", "status": None, "ms": None, "error": "timed out"},
         "web1: blog: health: no answer: timed out",
     ),
-    ("certificate", {"days": None, "error": "there is none"}, "web1: blog: certificate: there is none"),
-    ("certificate", {"days": -2, "error": None}, "web1: blog: certificate: ended 2 days ago"),
+    (
+        "certificate",
+        {"days": None, "error": "there is none", "own": False, "ending": True},
+        "web1: blog: certificate: there is none; run the playbook webstack.django.site",
+    ),
+    (
+        "certificate",
+        {"days": -2, "error": None, "own": False, "ending": True},
+        "web1: blog: certificate: ended 2 days ago; its renewal fails (journalctl -t webstack-tls), or one that was provided has to be replaced",
+    ),
+    (
+        "certificate",
+        {"days": 3, "error": None, "own": True, "ending": True},
+        "web1: blog: certificate: 3 days left, self-signed; run the playbook webstack.django.site, which makes another one",
+    ),
     ("maintenance", True, "web1: blog: maintenance is on: visitors get status 503"),
     (
         "drained",

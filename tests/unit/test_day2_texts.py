@@ -148,6 +148,7 @@ def test_a_module_is_told_nothing_secret() -> None:
             "name": "blog",
             "domains": ["blog.example.com", "www.blog.example.com"],
             "host": "blog.example.com",
+            "tls": "auto",
             "path": "/up",
             "status": [204],
             "protocol": "uwsgi",

@@ -219,6 +219,17 @@ def test_a_release_is_named_by_what_it_is_made_of() -> None:
     assert name(database=moved) == name(database="mariadb") != name()  # the line goes after the switch
 
 
+@pytest.mark.parametrize("web_server", ["nginx", "apache"])
+def test_the_headers_of_a_site_reach_its_web_server(web_server: str) -> None:
+    given = {"Content-Security-Policy": 'default-src "self"', "X-Frame-Options": None, "X-Number": 1}
+    site = worlds.site(web_server=web_server, headers=given, hsts_subdomains=True, hsts_preload=True)
+    found = worlds.servers().plans(worlds.valid(site))["h1"][f"{web_server}_sites"][0]
+    assert found["headers"] == {**given, "X-Number": "1"}
+    assert (found["hsts_seconds"], found["hsts_subdomains"], found["hsts_preload"]) == (31536000, True, True)
+    plain = worlds.servers().plans(worlds.valid(worlds.site(web_server=web_server)))["h1"][f"{web_server}_sites"][0]
+    assert (plain["headers"], plain["hsts_subdomains"], plain["hsts_preload"]) == ({}, False, False)
+
+
 @pytest.mark.parametrize(
     ("static", "media", "expected"),
     [

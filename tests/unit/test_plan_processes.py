@@ -165,6 +165,15 @@ def test_sqlite_is_one_file_and_one_process() -> None:
     assert (one["workers"], one["threads"]) == (1, 4)
 
 
+@pytest.mark.parametrize(
+    ("more", "number"),
+    [({}, 1), ({"app_server": "uwsgi"}, 2), ({"app_server": "uwsgi", "threads": 1}, 1), ({"threads": 6}, 6)],
+)
+def test_uwsgi_has_two_threads_a_process(more: dict[str, Any], number: int) -> None:
+    plan = worlds.servers().plans(worlds.valid(worlds.site(**more)))["h1"]
+    assert plan[f"{more.get('app_server', 'gunicorn')}_instances"][0]["threads"] == number
+
+
 def test_uwsgi_serves_no_asgi() -> None:
     site = looked({"interface": "asgi", "asgi": "shop.asgi:application"}, app_server="uwsgi")
     assert [str(one) for one in inspect.together([site])] == [

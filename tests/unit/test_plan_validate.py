@@ -145,6 +145,17 @@ CASES: list[tuple[dict[str, Any], str]] = [
     ({"checkout": {"tests": "make test"}}, "site blog: checkout.tests: must be a list, not the text 'make test'; write [make test]"),
     ({"checkout": {"remote": "--x"}}, "site blog: checkout.remote: '--x' is not a name of a remote like 'origin'"),
     ({"checkout": {"tests": ["x"]}, "path": None, "package": "x==1", "settings": "x", "wsgi": "x"}, "site blog: checkout.tests: belong to a repo or a path; a package has none, remove them"),
+    # headers
+    ({"headers": []}, "site blog: headers: must be a mapping, not the list"),
+    ({"headers": {"Referrer Policy": "x"}}, "site blog: headers.Referrer Policy: 'Referrer Policy' is not a name of a header like 'Referrer-Policy'"),
+    ({"headers": {True: "x"}}, "site blog: headers.True: is no text; put quotes around it"),
+    ({"headers": {"X-A": "a\nX-B: b"}}, "site blog: headers.X-A: must be one line of printable ASCII"),
+    ({"headers": {"X-A": "$host"}}, "site blog: headers.X-A: must not have '$' or a backslash"),
+    ({"headers": {"X-A": "a", "x-a": None}}, "site blog: headers.x-a: is there twice"),
+    ({"headers": {"set-cookie": "a=b"}}, "site blog: headers.set-cookie: is said by the web server or the application itself; remove the line"),
+    ({"headers": {"strict-transport-security": "max-age=1"}}, "site blog: headers.strict-transport-security: has keys of its own: hsts_seconds, hsts_subdomains and hsts_preload"),
+    ({"hsts_preload": True}, "site blog: hsts_preload: needs hsts_subdomains: true, hsts_seconds of at least 31536000 and https_redirect: true (hstspreload.org)"),
+    ({"hsts_preload": True, "hsts_subdomains": True, "hsts_seconds": 300}, "site blog: hsts_preload: needs hsts_subdomains: true, hsts_seconds of at least 31536000 and https_redirect: true (hstspreload.org)"),
     # environment and files
     ({"env": []}, "site blog: env: must be a mapping, not the list"),
     ({"env": {"A": ["x"]}}, "site blog: env.A: must be text, a number, true or false, not the list"),
@@ -246,6 +257,7 @@ FULL: dict[str, Any] = {
     "processes": {"clock": {"run": "python clock.py"}},
     "schedules": [{"name": "night", "calendar": "03:30", "run": "python manage.py clearsessions"}],
     "health": {"status": [200]},
+    "headers": {"Content-Security-Policy": "default-src 'self'"},
 }  # fmt: skip
 
 
@@ -269,7 +281,7 @@ def places(
 
 
 PLACES = places(schema.SITE, FULL)
-FREE = (("env",), ("processes",))  # whose names are the user's own
+FREE = (("env",), ("processes",), ("headers",))  # whose names are the user's own
 DICTS = [
     ((), "name"),
     *((at[:-1], at[-1]) for at, _option in PLACES if isinstance(at[-1], str) and at[:-1] not in FREE),

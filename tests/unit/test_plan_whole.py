@@ -152,7 +152,12 @@ def check_secrets(plans: Plans, sites: list[Site]) -> None:
     hidden = json.dumps(mask(plans))
     secrets = [worlds.USERS_SECRET]
     for site in sites:
-        for what, version in (("database", site.given["database"]["password_version"]), ("cache", 1), ("broker", 1)):
+        redis = site.given["cache_password_version"]
+        for what, version in (
+            ("database", site.given["database"]["password_version"]),
+            ("cache", redis),
+            ("broker", redis),
+        ):
             secrets.append(derive(worlds.MASTER, f"{site.name}/{what}", version))
         secrets.append(derive(worlds.MASTER, f"{site.name}/secret_key", site.given["secret_key_version"], 50))
     assert [secret for secret in secrets if secret in hidden] == []

@@ -101,6 +101,38 @@ def test_links_among_static_files_are_not_followed(root: Path) -> None:
     assert public(root) == {"a.css": "1"}
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files away")
+def test_only_what_root_made_public_is_published(root: Path) -> None:
+    """STATIC_ROOT may lie where the site can put a link to a directory of another site in its place."""
+    release(root, "one", {})
+    other = root / "other"
+    other.mkdir()
+    for name, mode in (("code.py", 0o640), ("letter.txt", 0o644), ("style.css", 0o644)):
+        (other / name).write_text(name)
+        (other / name).chmod(mode)
+    os.chown(other / "letter.txt", 12345, 12345)  # an upload
+    (root / "releases/one/static").symlink_to(other)
+    static.publish(site(root), ["one"], check_mode=False)
+    assert public(root) == {"style.css": "style.css"}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files away")
+def test_a_tree_is_given_and_sealed_through_no_link(root: Path) -> None:
+    other, shared = root / "other", root / "shared"
+    (other / "static").mkdir(parents=True)
+    (other / "static").chmod(0o700)
+    shared.mkdir()
+    os.chown(shared, 12345, 12345)
+    (shared / "static").symlink_to(other / "static")
+    (shared / "deep").symlink_to(other)
+    for path in (shared / "static", shared / "deep/static"):
+        for work in (lambda top: files.give(top, 12345, 12345), lambda top: files.seal(top, 12345, readable=True)):
+            with pytest.raises(OSError, match=r"link|directory"):
+                work(str(path))
+    info = os.stat(other / "static")
+    assert (info.st_uid, info.st_mode & 0o777) == (os.geteuid(), 0o700)
+
+
 # What is kept ------------------------------------------------------------------------------------
 
 

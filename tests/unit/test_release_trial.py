@@ -9,6 +9,7 @@ import importlib.util
 import json
 import os
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,12 @@ harakiri = 30
 module = $(WEBSTACK_APPLICATION)""".splitlines()
     kept = [line for line in lines if not trial._OTHERS.match(line)]
     assert kept == ["[uwsgi]", "strict = true", "threads = 2", "harakiri = 30", "module = $(WEBSTACK_APPLICATION)"]
+
+
+@pytest.mark.parametrize(("parent", "said"), [(0, "/run/web a b\n"), (1, "")])
+def test_a_trial_whose_run_is_gone_does_not_start(parent: int, said: str) -> None:
+    argv = ["sh", "-c", trial._CHILD, "sh", str(parent or os.getpid()), "echo", "/run/web", "a b"]
+    assert subprocess.run(argv, check=False, capture_output=True, text=True).stdout == said
 
 
 def test_an_environment_is_read_as_it_was_written() -> None:

@@ -209,3 +209,14 @@ def test_what_git_ignores_already_is_left_alone(tmp_path: Path) -> None:
 def test_outside_git_nothing_is_written(tmp_path: Path) -> None:
     secret.make_key_file(tmp_path / "webstack.key")
     assert [path.name for path in tmp_path.iterdir()] == ["webstack.key"]
+
+
+def test_a_server_that_converges_itself_makes_no_master_key(tmp_path: Path) -> None:
+    pull = {"WEBSTACK_PULL": "1"}
+    with pytest.raises(
+        secret.SecretError,
+        match=r"a run of the server itself makes none; .* os_pull: \{variables: \{webstack_master_key: ",
+    ):
+        secret.master_key([str(tmp_path)], None, pull)
+    assert list(tmp_path.iterdir()) == []
+    assert secret.master_key([str(tmp_path)], "v" * 40, pull) == b"v" * 40

@@ -25,6 +25,18 @@ def test_virtual_hosts_of_wildcards_of_one_site() -> None:
     assert site_removal.without_domains("", ["*.blog.example.com"]) == ""
 
 
+def test_log_in_pages_of_one_site() -> None:
+    head = "# ours\n[Definition]\nfailregex = "
+    blog, api = "^<ADDR> a$(?#blog)", "^<ADDR> b$(?#blog-api)"
+    between = "\n            "
+    text = head + between.join([blog, blog, api]) + "\n"
+    assert site_removal.without_logins(text, "blog") == head + api + "\n"
+    assert site_removal.without_logins(text, "blog-api") == head + between.join([blog, blog]) + "\n"
+    assert site_removal.without_logins(head + api + "\n", "blog-api") == head + "^<ADDR> nothing$\n"
+    assert site_removal.without_logins(text, "shop") == text
+    assert site_removal.without_logins("", "shop") == ""
+
+
 def test_files_that_begin_like_those_of_a_site() -> None:
     paths = ["/var/log/webstack/blog-deploys.jsonl", "/var/log/webstack/blog-api-deploys.jsonl"]
     assert site_removal.own(paths, "blog", ["blog-api", "shop"]) == paths[:1]

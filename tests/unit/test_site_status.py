@@ -134,17 +134,31 @@ def test_health_is_asked_through_the_socket(tmp_path: Path) -> None:
 
 def test_days_of_a_certificate(tmp_path: Path) -> None:
     path = tmp_path / "fullchain.pem"
-    assert site_status.certificate(str(path), TEN) == {"days": None, "error": "there is none"}
+    none = {"days": None, "own": False, "ending": True}
+    assert site_status.certificate(str(path), TEN) == {**none, "error": "there is none"}
     path.write_text("")
-    answers = {
-        "ends": (0, "notAfter=Dec  2 10:00:00 2026 GMT\n", ""),
-        "no": (1, "", "Could not read it\nno start line\n"),
+    assert site_status.certificate(str(path), TEN, lambda _argv: (1, "", "no start line")) == {
+        **none,
+        "error": "it cannot be read",
     }
-    assert site_status.certificate(str(path), TEN, lambda _argv: answers["ends"]) == {"days": 2, "error": None}
-    assert site_status.certificate(str(path), TEN, lambda _argv: answers["no"]) == {
-        "days": None,
-        "error": "no start line",
-    }
+    text = """
+        Issuer: CN = {issuer}
+            Not Before: {begins} 10:00:00 2026 GMT
+            Not After : {ends} 10:00:00 2026 GMT
+        Subject: CN = blog
+sha256 Fingerprint=AA:BB
+"""
+
+    def found(issuer: str, begins: str, ends: str) -> dict[str, object]:
+        said = text.format(issuer=issuer, begins=begins, ends=ends)
+        return site_status.certificate(str(path), TEN, lambda _argv: (0, said, ""))
+
+    assert found("ca", "Oct  2", "Dec 31") == {"days": 31, "error": None, "own": False, "ending": False}
+    assert found("ca", "Sep 20", "Dec 20") == {"days": 20, "error": None, "own": False, "ending": True}
+    assert found("ca", "Nov 28", "Dec  4")["ending"] is False  # of a life of six days
+    assert found("ca", "Nov 24", "Nov 30")["ending"] is True
+    assert found("blog", "Sep 20", "Dec 20") == {"days": 20, "error": None, "own": True, "ending": False}
+    assert found("blog", "Sep 20", "Dec 10")["ending"] is True
 
 
 def test_the_last_deployment(tmp_path: Path) -> None:

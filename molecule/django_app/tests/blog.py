@@ -78,5 +78,6 @@ def words(run):
 
 def writable(host, site, *tops):
     """What the site's user can write to."""
-    find = f"cd / && runuser -u {site} -- find -H {' '.join(tops)} -writable -not -type l -print"
+    look = 'for path; do [ ! -w "$path" ] || echo "$path"; done'
+    find = f"cd / && find -H {' '.join(tops)} -not -type l -print0 | runuser -u {site} -- xargs -0 sh -c '{look}' look"
     return sorted(host.check_output(find).splitlines())

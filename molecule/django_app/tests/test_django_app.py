@@ -36,7 +36,8 @@ def test_sessions_live_without_the_cache(host):
 
 def test_owners_and_modes(host):
     expected = {
-        "/srv/blog": ("root", "root", 0o755),
+        "/srv/blog": ("root", "blog", 0o751),
+        "/etc/webstack/blog": ("root", "root", 0o711),
         "/srv/blog/releases": ("root", "blog", 0o750),
         "/srv/blog/releases/one": ("root", "blog", 0o750),
         "/srv/blog/releases/one/code": ("root", "blog", 0o750),

@@ -70,7 +70,7 @@ def test_uwsgi_gets_whole_bodies(host):
 
 
 def test_the_header_of_hsts_is_ours(host):
-    assert ask(host)[1]["Strict-Transport-Security"] == "max-age=31536000"
+    assert ask(host)[1]["Strict-Transport-Security"] == "max-age=31536000; includeSubDomains; preload"
 
 
 def test_uwsgi_gets_as_much_time_as_the_site_says(host):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDXrN4QyH8Jq2mH1wq9cH1m0yq7mYx3rVwJ0v7o8s2aK ada@laptop"
 KEYS = "/home/ada/.ssh/authorized_keys"
 SUDOERS = "/etc/sudoers.d/webstack"
@@ -53,6 +55,7 @@ def test_security_upgrades(host):
     assert 'APT::Periodic::Unattended-Upgrade "1";' in shown
     assert 'APT::Periodic::Update-Package-Lists "1";' in shown
     assert 'Unattended-Upgrade::Automatic-Reboot-Time "04:30";' in shown
+    assert 'DPkg::Options:: "--force-confold";' in shown  # else packages with a file of ours are held back
     assert host.service("apt-daily-upgrade.timer").is_running
     assert host.service("apt-daily-upgrade.timer").is_enabled
     done = host.run("unattended-upgrade --dry-run --debug 2>&1")
@@ -112,6 +115,19 @@ def test_a_swap_file_is_made_in_the_right_size(host):
     host.check_output("rm -f /var/tmp/swap")
 
 
+def test_what_makes_the_swap_file_has_few_rights(host):
+    """The unit itself, but for the file and for its condition."""
+    score = host.check_output("systemd-analyze security --no-pager webstack-swapfile.service | tail -n 1")
+    assert float(re.search(r": ([\d.]+)", score).group(1)) <= 2.5, score
+    edits = "-e /^Condition/d -e /^Before=/d -e 's# /swapfile .*# /swapfile-tried 8#'"
+    unit = "/run/systemd/system/swapfile-tried.service"
+    host.check_output(f"sed {edits} /etc/systemd/system/webstack-swapfile.service > {unit}; systemctl daemon-reload")
+    host.check_output("systemctl start swapfile-tried.service")
+    assert host.check_output("stat -c '%s %a %U' /swapfile-tried") == "8388608 600 root"
+    assert "swap" in host.check_output("blkid -p -o value -s TYPE /swapfile-tried")
+    host.check_output(f"systemctl stop swapfile-tried; rm {unit} /swapfile-tried; systemctl daemon-reload")
+
+
 def test_the_key_of_a_person_opens_the_server(host, playbook):
     host.check_output("rm -f /root/ada /root/ada.pub; ssh-keygen -q -t ed25519 -N '' -C new -f /root/ada")
     key = host.file("/root/ada.pub").content_string
@@ -140,6 +156,20 @@ def test_what_was_changed_by_hand_is_found_and_put_back(host, playbook):
         "systemctl -q disable --now apt-daily-upgrade.timer": "start apt-daily-upgrade.timer",
         "systemctl -q disable --now unattended-upgrades": "enable unattended-upgrades.service",
         "rm /etc/sysctl.d/99-webstack.conf": "/etc/sysctl.d/99-webstack.conf",
+        "echo 'Debian 99' >/etc/issue": "/etc/issue",
+        "sed -i 's/^UMASK.*/UMASK 000/' /etc/login.defs": "/etc/login.defs",
+        "sed -i /pam_faillock/d /etc/pam.d/common-auth": "PAM has the rules of this role",
+        "chmod 4755 /usr/bin/su": "su may be called by sudo",
+        "rm /etc/modprobe.d/webstack.conf": "/etc/modprobe.d/webstack.conf",
+        "echo '-D' >/etc/audit/rules.d/webstack.rules": "webstack.rules",
+        "rm /etc/security/limits.d/webstack.conf": "limits.d/webstack.conf",
+        "echo 'minlen = 1' >/etc/security/pwquality.conf.d/webstack.conf": "pwquality.conf.d/webstack.conf",
+        "rm /etc/profile.d/webstack.sh": "/etc/profile.d/webstack.sh",
+        "chmod 0777 /etc/cron.daily; echo ada >>/etc/cron.allow": "/etc/cron.allow",
+        "systemctl -q disable --now webstack-integrity.timer": "start webstack-integrity.timer",
+        "echo '/tmp Same' >>/etc/aide/aide.conf": "/etc/aide/aide.conf",
+        "mount -o remount,hidepid=0 /proc": "users see their own processes only",
+        "echo allow >>/etc/usbguard/rules.conf": "/etc/usbguard/rules.conf",
     }
     for command in by_hand:
         host.check_output(command)
@@ -156,6 +186,9 @@ def test_what_was_changed_by_hand_is_found_and_put_back(host, playbook):
     assert host.file(KEYS).content_string.endswith(f"\n{KEY}\n")
     assert trusted(host)
     assert host.check_output("uname -n") == "web1.example.com"
+    assert "pam_faillock.so preauth" in host.file("/etc/pam.d/common-auth").content_string
+    assert host.check_output("stat -c %a /usr/bin/su") == "4750"
+    assert "hidepid" in host.check_output("findmnt -no OPTIONS /proc")
 
 
 def test_a_package_installation_that_was_cut_is_finished(host, playbook):
@@ -260,4 +293,23 @@ def test_a_kernel_setting_that_cannot_be(playbook):
     run = playbook({"os_sysctl": {"net.core.somaxconn": 8192, "net.ipv4.ip_default_ttl": "many"}})
     assert run.rc != 0
     assert "net.ipv4.ip_default_ttl = many: the kernel refuses this value" in run.output
+    assert playbook().rc == 0
+
+
+def test_nobody_takes_away_their_own_way_in(host, playbook):
+    """The converging user is `deploy`: other keys, a password for sudo that there is none of, no account, no group."""
+    keys = "/home/deploy/.ssh/authorized_keys"
+    before = host.file(keys).content_string
+    for user, message in (
+        ({"keys": [KEY], "sudo": "nopasswd"}, "would not let in deploy: deploy@127.0.0.1: Permission denied"),
+        ({"sudo": True}, "would not let in deploy: sudo: Ein Passwort"),
+        ({"state": "absent"}, "deploy is the account that you log in with; it cannot remove itself"),
+        ({"groups": ["adm"]}, "deploy is the account that you log in with; with these groups alone"),
+    ):
+        run = playbook({"os_users": [{"name": "deploy", **user}]})
+        assert run.rc == 2, run.output
+        assert message in " ".join(run.output.split()), run.output
+        assert host.file(keys).content_string == before
+    run = playbook({"os_users": [{"name": "deploy", "keys": [before.strip(), KEY], "sudo": "nopasswd"}]})
+    assert run.rc == 0, run.output
     assert playbook().rc == 0

@@ -33,6 +33,12 @@ def started(host) -> str:
     return superuser(host, "SELECT pg_postmaster_start_time()")
 
 
+@pytest.mark.parametrize("database", ["shop", "postgres", "template1"])
+def test_a_site_connects_to_no_database_but_its_own(host, database) -> None:
+    assert "User does not have CONNECT privilege" in sql(host, "SELECT 1", database=database).stderr
+    assert superuser(host, "SELECT 1", database) == "1"
+
+
 def test_a_site_works_with_its_database_by_peer(host) -> None:
     done = sql(host, "CREATE TABLE IF NOT EXISTS note (body text); TRUNCATE note; INSERT INTO note VALUES ('naïve ☃')")
     assert done.rc == 0, done.stderr

@@ -157,6 +157,17 @@ def test_only_what_changed_restarts(host, playbook, once) -> None:
     assert host.file("/etc/redis/redis.conf").exists
 
 
+def test_the_instance_of_the_package_lets_nobody_in(host) -> None:
+    host.check_output(f"systemctl start {kind(host)}-server")
+    try:
+        for password in ("", "-a off"):
+            said = host.run(f"{kind(host)}-cli -p 6379 {password} ping").stdout
+            assert "PONG" not in said
+            assert "NOAUTH" in said
+    finally:
+        host.check_output(f"systemctl stop {kind(host)}-server")
+
+
 def test_drift_is_found_and_put_back(host, playbook, once) -> None:
     """Whatever was changed by hand; also the instance that the test before this one left out."""
     host.check_output("sed -i 's/^maxmemory .*/maxmemory 1mb/' /etc/redis/redis-blog-cache.conf")

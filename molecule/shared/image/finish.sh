@@ -16,6 +16,7 @@ chmod 0440 /etc/sudoers.d/deploy
 mkdir -p /etc/systemd/system/service.d /etc/systemd/system/systemd-timesyncd.service.d
 printf '[Service]\nPrivateUsers=no\n' >/etc/systemd/system/service.d/test-bed.conf
 cat >/etc/systemd/system/systemd-timesyncd.service.d/test-bed.conf <<'END'
+# webstack.django: keep
 [Unit]
 ConditionCapability=
 ConditionVirtualization=

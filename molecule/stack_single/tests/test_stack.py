@@ -64,6 +64,29 @@ def test_session_survives_a_dead_cache(host, browse):
         assert host.run("sudo systemctl start redis-server@plain-cache.service").rc == 0
 
 
+HEADERS = """
+import http.client, json, socket, ssl, sys
+connection = http.client.HTTPConnection(sys.argv[1])
+plain = socket.create_connection(("127.0.0.1", 443))
+connection.sock = ssl._create_unverified_context().wrap_socket(plain, server_hostname=sys.argv[1])
+connection.request("GET", sys.argv[2])
+print(json.dumps([[name.lower(), value] for name, value in connection.getresponse().getheaders()]))
+"""
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_headers_of_django_stay_and_are_there_once(host, site):
+    """These projects have SecurityMiddleware and XFrameOptionsMiddleware, as Django makes them."""
+    told = json.loads(host.check_output("python3 -c %s %s /", HEADERS, f"{site}.example.com"))
+    found = {name: [value for key, value in told if key == name] for name, _value in told}
+    assert found["x-frame-options"] == ["DENY"]
+    assert found["x-content-type-options"] == ["nosniff"]
+    assert found["referrer-policy"] == ["same-origin"]
+    assert found["cross-origin-opener-policy"] == ["same-origin"]
+    assert len(found["permissions-policy"]) == len(found["strict-transport-security"]) == 1
+    assert "content-security-policy" not in found  # `frame-ancestors` of ours would win over DENY
+
+
 def test_unknown_host_is_refused(browse):
     https, http = browse({"url": "https://unknown.example.net/"}, {"url": "http://unknown.example.net/"})
     assert https["status"] == 0

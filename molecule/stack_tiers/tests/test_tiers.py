@@ -76,3 +76,23 @@ def test_the_cache_asks_for_a_password_and_speaks_tls(other):
     assert f"{address}:6380" in open_ports
     asked = cache.run(f"redis-cli --tls --insecure -h {address} -p 6380 ping")
     assert "NOAUTH" in asked.stdout + asked.stderr
+
+
+KNOCK = "timeout 3 bash -c '</dev/tcp/{}/{}'"
+USERS = {
+    ("db1", 5432): {"app1", "app2"},
+    ("cache1", 6379): {"app1", "app2"},
+    ("app1", 8001): {"web1"},
+    ("app2", 8002): {"web1"},
+}
+
+
+def test_each_port_answers_only_those_who_use_it(other):
+    """The firewall knows the tiers; SSH, HTTP and HTTPS are for everybody."""
+    machines = {name: other(name) for name in ("db1", "cache1", "app1", "app2", "web1")}
+    address = {name: one.ansible.get_variables()["bed_address"] for name, one in machines.items()}
+    for (name, port), users in USERS.items():
+        knock = KNOCK.format(address[name], port)
+        assert {one for one in set(machines) - {name} if machines[one].run(knock).rc == 0} == users, (name, port)
+    assert machines["db1"].run(KNOCK.format(address["web1"], 443)).rc == 0
+    assert machines["db1"].run(KNOCK.format(address["app1"], 22)).rc == 0

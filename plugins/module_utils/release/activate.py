@@ -8,9 +8,11 @@ import os
 import time
 from typing import Any
 
+from ansible_collections.webstack.django.plugins.module_utils import drift
 from ansible_collections.webstack.django.plugins.module_utils.release import (
     configure,
     files,
+    integrity,
     launchers,
     running,
     static,
@@ -31,6 +33,7 @@ from ansible_collections.webstack.django.plugins.module_utils.release.switch imp
 
 # What a way back needs to know of a release, which no secret is among.
 WAY = ("user", "group", "app_server", "processes", "activate", "health", "static", "keep_releases")
+_RUNS = "runs this release with this configuration"
 _CORRECT = (
     "correct the project and deploy again; the same release is refused until its code or configuration changes "
     "(django_app_retry: true tries it again)"
@@ -40,6 +43,15 @@ _SERVING = {
     "before_switch": "the old release keeps serving",
     "after_switch": "the new release serves; the next run repeats this command",
 }
+
+
+def to_switch(site: Site, words: str) -> drift.Action:
+    """The switch to the wanted release, as an action."""
+    serving = files.link_target(site.current)
+    since = drift.changed(site.current) if serving else None
+    wanted = "link to releases/" + site.release_id
+    differs = drift.entry(site.current, wanted, "link to " + serving if serving else "missing", since, site.name)
+    return drift.Action(words % (site.name, site.release_id), differs)
 
 
 class Activation:
@@ -55,14 +67,14 @@ class Activation:
         self.digest = site.digest(configure.overlay_files(site, sources))
         self.processes = running.processes(site)
 
-    def _say(self, words: str) -> None:
-        self.actions.append("%s: %s" % (self.site.name, words))
+    def _say(self, words: str, *differs: dict[str, Any]) -> None:
+        self.actions.append(drift.Action("%s: %s" % (self.site.name, words), *differs))
 
     def run(self) -> list[str]:
         """Do all of it; returns what was done."""
         site = self.site
         if self.check_mode and not prepared(site, self.sources):
-            self._say("switch to release %s" % site.release_id)
+            self.actions.append(to_switch(site, "%s: switch to release %s"))
             return self.actions
         serving = files.target_name(site.current)
         switch = serving != site.release_id
@@ -76,7 +88,7 @@ class Activation:
         others = [name for name in static.kept(site) if name != site.release_id]
         self.actions += static.publish(site, [site.release_id, *others], self.check_mode)
         if switch:
-            self._say("switch to release %s" % site.release_id)
+            self.actions.append(to_switch(site, "%s: switch to release %s"))
             if not self.check_mode:
                 turn(site, site.release_id)
         stale = self._stale()
@@ -84,10 +96,13 @@ class Activation:
         whole = switch or (other_managers and bool(site["activate"]))
         again = bool(stale) or whole
         if again and can_restart(site, self.processes):
-            self._say("restart (%s)" % ("; ".join(stale.values()) or "new release"))
+            differs = [drift.entry(one.name, _RUNS, why, site=site.name) for one, why in stale.items()]
+            self._say("restart (%s)" % ("; ".join(stale.values()) or "new release"), *differs)
         if self.check_mode:
-            if not again and running.unhealthy(site, self.processes, patience=2):
-                self._say("restart, since the site does not answer")
+            problem = None if again else running.unhealthy(site, self.processes, patience=2)
+            if problem:
+                answers = drift.entry("site %s" % site.name, "answers", site.mask(problem), site=site.name)
+                self._say("restart, since the site does not answer", answers)
             return self.actions
         # A worker that does not run is no reason to restart the web server.
         problem = restart(site, self.processes, None if whole else stale) if again else None
@@ -207,6 +222,13 @@ def prune(site: Site, check_mode: bool) -> list[str]:
     if not os.path.isdir(site.releases):
         return []
     needed = {site.release_id, files.target_name(site.current), files.target_name(site.path("previous"))}
+    previous = files.target_name(site.path("previous"))
+    for name in static.kept(site):
+        directory = os.path.join(site.releases, name)
+        if name != files.target_name(site.current) and integrity.damaged(directory) and not check_mode:
+            files.remove(directory)  # nobody is to go back to it
+            if name == previous:
+                files.remove(site.path("previous"))
     order = static.kept(site)
     good = [name for name in order if not files.state(os.path.join(site.releases, name)).get("bad")]
     keep = {name for name in needed if name} | set(good[: int(site["keep_releases"])])
@@ -215,10 +237,12 @@ def prune(site: Site, check_mode: bool) -> list[str]:
             break
         if name not in needed:
             keep.discard(name)
-    actions = []
+    actions: list[str] = []
     for name in sorted(os.listdir(site.releases)):
         if name not in keep:
-            actions.append("%s: remove release %s" % (site.name, name))
+            path = os.path.join(site.releases, name)
+            gone = drift.entry(path, "absent", "a release beyond those that are kept", drift.changed(path), site.name)
+            actions.append(drift.Action("%s: remove release %s" % (site.name, name), gone))
             if not check_mode:
                 files.remove(os.path.join(site.releases, name))
     actions += venv.prune(site, check_mode)

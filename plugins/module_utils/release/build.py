@@ -8,7 +8,7 @@ import os
 import time
 from typing import Any
 
-from ansible_collections.webstack.django.plugins.module_utils.release import configure, files, packages, venv
+from ansible_collections.webstack.django.plugins.module_utils.release import configure, files, integrity, packages, venv
 from ansible_collections.webstack.django.plugins.module_utils.release.commands import (
     account,
     base_environment,
@@ -72,6 +72,7 @@ def _build(site: Site, overlay: dict[str, str], began: float, share: bool) -> li
     configure.seal(site)
     if not taken:
         files.seal(site.environment, gid)
+        integrity.note_environment(site)
     environment = name if venv.whole(site) else None
     configure.store_release(site, python=version, built=int(time.time()), environment=environment)
     words = "%s: built release %s with Python %s and %s in %d s" % (

@@ -18,7 +18,7 @@ import tarfile
 import tempfile
 from typing import IO, Any
 
-from ansible_collections.webstack.django.plugins.module_utils.release import static
+from ansible_collections.webstack.django.plugins.module_utils.release import integrity, static
 from ansible_collections.webstack.django.plugins.module_utils.release.site import Site
 
 LINK = "link"  # beside the modes 644 and 755
@@ -65,7 +65,8 @@ def compose(site: Site, came: str, listed: dict[str, str]) -> IO[bytes]:
                 else:
                     content, directory = _find(site, known, name, wanted)
                     _add(tar, name, content, int(kind, 8))
-                    for code in _byte_code(directory, name) if name.endswith(".py") else []:
+                    trusted = name.endswith(".py") and not integrity.damaged(os.path.dirname(directory))
+                    for code in _byte_code(directory, name) if trusted else []:
                         if code not in listed:
                             _add(tar, code, _read(os.path.join(directory, code)) or b"")
         output.flush()

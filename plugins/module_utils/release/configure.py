@@ -9,7 +9,7 @@ import stat
 from functools import partial
 from typing import Any, Callable
 
-from ansible_collections.webstack.django.plugins.module_utils import detect_settings
+from ansible_collections.webstack.django.plugins.module_utils import detect_settings, drift
 from ansible_collections.webstack.django.plugins.module_utils.release import database, files, launchers, serve
 from ansible_collections.webstack.django.plugins.module_utils.release.commands import account
 from ansible_collections.webstack.django.plugins.module_utils.release.site import (
@@ -19,6 +19,8 @@ from ansible_collections.webstack.django.plugins.module_utils.release.site impor
     read_environment,
 )
 
+_ABSENT = {"expected": "absent", "found": "a script of a process that is not declared"}
+_NOBODYS = {"expected": "absent", "found": "a file that nobody declared"}
 _HEADER = "# webstack.django.django_app: written by Ansible, changes are lost\n"
 _SETTINGS = """\
 {header}# The settings of {name} in production: the project's own, then what a server needs.
@@ -43,17 +45,24 @@ exec setpriv --reuid={user} --regid={group} --init-groups --no-new-privs -- {com
 """
 
 
+def _found(path: str) -> str:
+    """What is at a path that is not as declared."""
+    return "another one" if not path or os.path.lexists(path) else "missing"
+
+
 class _Changes:
     """What differs; made at once unless only asked for."""
 
     def __init__(self, check_mode: bool) -> None:
         self.check_mode = check_mode
-        self.words: list[str] = []
+        self.words: list[drift.Action] = []
 
-    def want(self, differs: bool, words: str, make: Callable[[], Any]) -> None:
-        """Note a difference, and make it go away."""
+    def want(self, differs: bool, words: str, make: Callable[[], Any], path: str = "", **more: str) -> None:
+        """Note a difference, and make it go away; path, expected and found are for the report."""
         if differs:
-            self.words.append(words)
+            expected, found = more.get("expected", "as declared"), more.get("found") or _found(path)
+            entry = drift.entry(path or words, expected, found, drift.changed(path) if path else None)
+            self.words.append(drift.Action(words, entry))
             if not self.check_mode:
                 make()
 
@@ -167,7 +176,9 @@ def environment(site: Site, check_mode: bool) -> list[str]:
         header = "".join(line + "\n" for line in text.splitlines() if line.startswith("#"))
         text = environment_file(site.variables, header) + "\n"
         files.write(site.environment_path, text, 0o640, account(site).pw_gid)
-    return ["%s: write %s" % (site.name, site.environment_path)]
+    path = site.environment_path
+    differs = drift.entry(path, "the declared variables", "other ones (not shown)", drift.changed(path), site.name)
+    return [drift.Action("%s: write %s" % (site.name, path), differs)]
 
 
 def apply(site: Site, sources: dict[str, str], check_mode: bool) -> list[str]:
@@ -180,7 +191,7 @@ def apply(site: Site, sources: dict[str, str], check_mode: bool) -> list[str]:
     for path in site["directories"]:
         _directory(site, path, changes)
     for words, make in database.missing(site):
-        changes.want(True, words, make)
+        changes.want(True, words, make, words)
     for item in site["files"]:
         _place(site, item, changes)
     wanted = {os.path.join(site.overlay, name): (text, 0o640) for name, text in texts.items()}
@@ -199,18 +210,32 @@ def apply(site: Site, sources: dict[str, str], check_mode: bool) -> list[str]:
             os.mkdir(made, 0o750)
             os.chown(made, 0, user.pw_gid)
     for stray in launchers.stray(site, scripts):
-        changes.want(True, "no " + os.path.relpath(stray, site.release), partial(files.remove, stray))
+        changes.want(True, "no " + os.path.relpath(stray, site.release), partial(files.remove, stray), stray, **_ABSENT)
+    # What lies there is imported before the project's own modules.
+    for place in (site.overlay, serve.directory(site)):
+        for name in sorted(os.listdir(place)) if os.path.isdir(place) else []:
+            path = os.path.join(place, name)
+            if path not in wanted:
+                gone = "no " + os.path.relpath(path, site.release)
+                changes.want(True, gone, partial(files.remove, path), path, **_NOBODYS)
     for path, (text, mode) in wanted.items():
         _own(path, text, mode, user.pw_gid, changes)
     link = os.path.join(site.release, "project")
     target = os.path.relpath(site.project, site.release)
-    changes.want(files.link_target(link) != target, "project", lambda: files.link(target, link))
+    changes.want(files.link_target(link) != target, "project", lambda: files.link(target, link), link)
     known = files.load(site.release)
     if known:
         facts = release_facts(site)
         differs = any(known.get(key) != value for key, value in facts.items())
-        changes.want(differs, files.RELEASE_FILE, lambda: store_release(site))
-    return ["%s: write %s of release %s" % (site.name, word, site.release_id) for word in changes.words]
+        file = os.path.join(site.release, files.RELEASE_FILE)
+        changes.want(differs, files.RELEASE_FILE, lambda: store_release(site), file)
+    return [
+        drift.Action(
+            "%s: write %s of release %s" % (site.name, word, site.release_id),
+            *({**one, "site": site.name} for one in word.drift),
+        )
+        for word in changes.words
+    ]
 
 
 def _own(path: str, text: str, mode: int, gid: int, changes: _Changes) -> None:
@@ -222,7 +247,7 @@ def _own(path: str, text: str, mode: int, gid: int, changes: _Changes) -> None:
     name = os.path.basename(path)
     if os.path.basename(os.path.dirname(path)) == "run":
         name = "run/" + name
-    changes.want(differs, name, lambda: files.write(path, text, mode, gid))
+    changes.want(differs, name, lambda: files.write(path, text, mode, gid), path)
 
 
 def _inside(site: Site, path: str, key: str) -> str:
@@ -242,7 +267,9 @@ def _share(site: Site, path: str, changes: _Changes) -> None:
     target = os.path.normpath(site.path("shared", path.rstrip("/")))
     if files.link_target(link) == target and (os.path.lexists(target) or os.path.splitext(target)[1]):
         return
-    changes.want(True, "link " + path, lambda: _make_shared(site, path, link, target))
+    changes.want(
+        True, "link " + path, lambda: _make_shared(site, path, link, target), link, expected="link to " + target
+    )
 
 
 def _make_shared(site: Site, path: str, link: str, target: str) -> None:
@@ -273,7 +300,7 @@ def _directory(site: Site, path: str, changes: _Changes) -> None:
     full = path if path.startswith("/") else _inside(site, path, "directories")
     if os.path.isdir(full):
         return
-    changes.want(True, "directory " + path, lambda: _make_directory(site, full))
+    changes.want(True, "directory " + path, lambda: _make_directory(site, full), full)
 
 
 def _make_directory(site: Site, full: str) -> None:
@@ -309,7 +336,7 @@ def _place(site: Site, item: dict[str, Any], changes: _Changes) -> None:
             files.make_directories(os.path.dirname(full), site.code, user.pw_uid, user.pw_gid)
         files.write(full, text, mode, user.pw_gid)
 
-    changes.want(differs, path, make)
+    changes.want(differs, path, make, full)
 
 
 def _refuse_links(site: Site, full: str) -> None:

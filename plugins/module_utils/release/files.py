@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import pwd
@@ -12,6 +13,8 @@ import shutil
 import stat
 from collections.abc import Iterator
 from typing import Any
+
+from ansible_collections.webstack.django.plugins.module_utils import safe_fs
 
 RELEASE_FILE = "release.json"
 STATE_FILE = ".state.json"
@@ -111,36 +114,55 @@ def remove(path: str) -> bool:
     return True
 
 
-def _entries(top: str) -> Iterator[Any]:
-    """Every entry of a tree without following a link: name and descriptor of its directory."""
-    for _base, directories, files, fd in os.fwalk(top, follow_symlinks=False):
+@contextlib.contextmanager
+def _opened(top: str) -> Iterator[int]:
+    """A directory, reached through no link that anybody but root could have made."""
+    try:
+        parent, name, _trusted = safe_fs.open_parent(top)
+    except safe_fs.UnsafePathError as error:
+        raise OSError(errno.ELOOP, str(error), top) from error
+    try:
+        fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    finally:
+        os.close(parent)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _entries(top: int) -> Iterator[Any]:
+    """Every entry of an open tree without following a link: name and descriptor of its directory."""
+    for _base, directories, files, fd in os.fwalk(".", follow_symlinks=False, dir_fd=top):
         for name in directories + files:
             yield name, fd
 
 
 def give(top: str, uid: int, gid: int) -> None:
     """Make a tree the property of an account that may write to it."""
-    os.chown(top, uid, gid, follow_symlinks=False)
-    for name, fd in _entries(top):
-        info = os.stat(name, dir_fd=fd, follow_symlinks=False)
-        if info.st_uid != uid or info.st_gid != gid:
-            os.chown(name, uid, gid, dir_fd=fd, follow_symlinks=False)
+    with _opened(top) as directory:
+        os.fchown(directory, uid, gid)
+        for name, fd in _entries(directory):
+            info = os.stat(name, dir_fd=fd, follow_symlinks=False)
+            if info.st_uid != uid or info.st_gid != gid:
+                os.chown(name, uid, gid, dir_fd=fd, follow_symlinks=False)
 
 
 def seal(top: str, gid: int, readable: bool = False) -> None:
     """Make a tree root's: its group may read it, nobody else (or everybody, for public files)."""
-    os.chown(top, 0, gid, follow_symlinks=False)
-    os.chmod(top, 0o755 if readable else 0o750)
-    for name, fd in _entries(top):
-        info = os.stat(name, dir_fd=fd, follow_symlinks=False)
-        if info.st_uid != 0 or info.st_gid != gid:
-            os.chown(name, 0, gid, dir_fd=fd, follow_symlinks=False)
-        if stat.S_ISLNK(info.st_mode):
-            continue
-        execute = 0o111 if info.st_mode & 0o100 else 0
-        mode = (0o644 if readable else 0o640) | (execute if readable else execute & 0o110)
-        if stat.S_IMODE(info.st_mode) != mode:
-            os.chmod(name, mode, dir_fd=fd)
+    with _opened(top) as directory:
+        os.fchown(directory, 0, gid)
+        os.fchmod(directory, 0o755 if readable else 0o750)
+        for name, fd in _entries(directory):  # of a directory that is root's by now
+            info = os.stat(name, dir_fd=fd, follow_symlinks=False)
+            if info.st_uid != 0 or info.st_gid != gid:
+                os.chown(name, 0, gid, dir_fd=fd, follow_symlinks=False)
+            if stat.S_ISLNK(info.st_mode):
+                continue
+            execute = 0o111 if info.st_mode & 0o100 else 0
+            mode = (0o644 if readable else 0o640) | (execute if readable else execute & 0o110)
+            if stat.S_IMODE(info.st_mode) != mode:
+                os.chmod(name, mode, dir_fd=fd)
 
 
 def inside(path: str, top: str) -> bool:

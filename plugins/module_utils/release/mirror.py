@@ -8,6 +8,7 @@ import os
 import tarfile
 import time
 
+from ansible_collections.webstack.django.plugins.module_utils import drift
 from ansible_collections.webstack.django.plugins.module_utils.release import accounts, files, static
 from ansible_collections.webstack.django.plugins.module_utils.release.site import Site
 
@@ -42,7 +43,8 @@ def receive(site: Site, archive: str | None, check_mode: bool) -> list[str]:
         return []
     if not site.present:
         return accounts.remove(site, check_mode)
-    actions = ["%s: static files of release %s" % (site.name, site.release_id)]
+    lacks = drift.entry(site.release, "static files of the release", "missing", site=site.name)
+    actions: list[str] = [drift.Action("%s: static files of release %s" % (site.name, site.release_id), lacks)]
     if check_mode:
         return actions
     for directory in (site.root, site.releases, site.path("public")):

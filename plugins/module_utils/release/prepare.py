@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from ansible_collections.webstack.django.plugins.module_utils.release import backup, configure, files, trial
+from ansible_collections.webstack.django.plugins.module_utils import drift
+from ansible_collections.webstack.django.plugins.module_utils.release import backup, configure, files, integrity, trial
 from ansible_collections.webstack.django.plugins.module_utils.release.commands import account, failed
 from ansible_collections.webstack.django.plugins.module_utils.release.project import Project
-from ansible_collections.webstack.django.plugins.module_utils.release.site import Site, command
+from ansible_collections.webstack.django.plugins.module_utils.release.site import ReleaseError, Site, command
 
 _CHECK = ("check", "--deploy")
 _KEEPS = "The old release keeps serving."
@@ -57,13 +58,27 @@ def prepare(
     if check_mode and again:
         return [
             *actions,
-            "%s: check, collect static files and migrate for release %s" % (site.name, site.release_id),
+            drift.Action(
+                "%s: check, collect static files and migrate for release %s" % (site.name, site.release_id),
+                drift.entry(
+                    site.release, "prepared with this configuration", "prepared with another one", site=site.name
+                ),
+            ),
         ], []
     with Project(site) as project:
         if again:
             return _prepare(site, project, name, actions, skip, half)
         if site["migrate"] and "migrate" not in skip:
-            actions += _migrate(site, project, check_mode, again=False)
+            try:
+                actions += _migrate(site, project, check_mode, again=False)
+            except ReleaseError as error:
+                if not check_mode:
+                    raise
+                # What keeps it from its database may be put back by another task; a check looks at the rest as well.
+                words = "site %s: migrations" % site.name
+                last = str(error).strip().splitlines()[-1]
+                entry = drift.entry(words, "can be looked at", "the database does not answer: " + last, site=site.name)
+                actions.append(drift.Action("%s: look at its migrations, when its database answers" % site.name, entry))
         return actions, []
 
 
@@ -89,6 +104,7 @@ def _steps(
     warnings: list[str] = []
     # Taken back first: a run that dies before the end leaves files that the site can write to.
     files.update_state(site.release, gid, prepared=None)
+    integrity.forget(site.release)
     try:
         configure.open_code(site)
         settings = _media_inside(site, settings, actions)
@@ -115,6 +131,8 @@ def _steps(
     missed = half or any(step in skip for step in order)
     if root and os.path.isdir(root):
         files.seal(root, gid, readable=True)  # wherever they lie, the web server reads them through public/
+    if not half:
+        integrity.note_release(site)
     files.update_state(
         site.release, gid, prepared=None if missed else name, half=name if half else None, static_root=root
     )
@@ -197,12 +215,40 @@ def _writable(site: Site, root: str) -> None:
             files.make_directories(root, site.root, user.pw_uid, user.pw_gid)
         except ValueError as error:
             raise site.error("collectstatic", "STATIC_ROOT: %s" % error, "set static.root of the site") from error
+    elif not _free(site, root):
+        # The project names it, and root would give it away.
+        raise site.error(
+            "collectstatic",
+            "STATIC_ROOT is %s, which is not the site's to write to" % root,
+            "set static.root of the site, or make the directory and give it to the user %s" % site.user,
+        )
     elif not os.path.isdir(root):
         os.makedirs(os.path.dirname(root), 0o755, exist_ok=True)
         os.mkdir(root, 0o755)
-    elif os.path.realpath(root) in ("/", "/etc", "/usr", "/var", "/home", "/srv", "/opt", "/root", "/tmp"):
-        raise site.error("collectstatic", "STATIC_ROOT is %s" % root, "set static.root of the site")
     files.give(root, user.pw_uid, user.pw_gid)
+
+
+def _free(site: Site, root: str) -> bool:
+    """Whether a directory outside of the site's own may be the site's: its operator says so, it has been, or it is new."""
+    user, real = account(site), os.path.realpath(root)
+    if real != os.path.normpath(root) or real in (
+        "/",
+        "/etc",
+        "/usr",
+        "/var",
+        "/home",
+        "/srv",
+        "/opt",
+        "/root",
+        "/tmp",
+    ):
+        return False
+    if site["static"]["root"]:
+        return True
+    if not os.path.isdir(root):
+        return real.startswith("/var/www/")
+    info = os.stat(root)
+    return info.st_uid == user.pw_uid or (info.st_uid, info.st_gid) == (0, user.pw_gid)
 
 
 def _same_url(site: Site, settings: dict[str, Any]) -> None:
@@ -254,7 +300,10 @@ def _migrate(site: Site, project: Project, check_mode: bool, again: bool) -> lis
     actions: list[str] = []
     if pending or again:
         if check_mode:
-            return ["%s: migrate %s" % (site.name, ", ".join(pending or []))]
+            waiting = [
+                drift.entry("migration %s" % one, "applied", "not applied", site=site.name) for one in pending or []
+            ]
+            return [drift.Action("%s: migrate %s" % (site.name, ", ".join(pending or [])), *waiting)]
         for item in site["commands"]["before_migrate"]:
             project.line("before_migrate", item)
         if pending:

@@ -6,10 +6,13 @@ from __future__ import annotations
 
 import os
 import stat
+from typing import Any
 
+from ansible_collections.webstack.django.plugins.module_utils import drift
 from ansible_collections.webstack.django.plugins.module_utils.release import files
 from ansible_collections.webstack.django.plugins.module_utils.release.site import Site
 
+_NAMED = 5  # files that a report names
 _PRIVATE = frozenset({"staticfiles.json"})  # the manifest: of use to the application only
 
 
@@ -27,16 +30,32 @@ def kept(site: Site) -> list[str]:
 
 
 def _tree(top: str) -> dict[str, tuple[int, int]]:
-    """Device and inode of every file of a tree."""
+    """Device and inode of every file of a tree that is sealed, and so for everybody: no link leads to another one."""
     found = {}
     for base, directories, names in os.walk(top):
         directories.sort()
         for name in names:
             path = os.path.join(base, name)
             info = os.lstat(path)
-            if stat.S_ISREG(info.st_mode):
+            if _sealed(info):
                 found[os.path.relpath(path, top)] = (info.st_dev, info.st_ino)
     return found
+
+
+def _strangers(top: str) -> set[str]:
+    """What is in the public directory and none of the files that we put there: links, and files of others."""
+    return {
+        os.path.relpath(path, top)
+        for base, directories, names in os.walk(top)
+        for name in [*names, *(one for one in directories if os.path.islink(os.path.join(base, one)))]
+        for path in [os.path.join(base, name)]
+        if not _sealed(os.lstat(path)) and not name.startswith(".webstack-")
+    }
+
+
+def _sealed(info: os.stat_result) -> bool:
+    """Whether root has made a file public. The site may write above it (STATIC_ROOT in `shared`), and lay other files there."""
+    return stat.S_ISREG(info.st_mode) and info.st_uid == os.geteuid() and bool(info.st_mode & stat.S_IROTH)
 
 
 def _wanted(site: Site, releases: list[str]) -> dict[str, str]:
@@ -58,28 +77,41 @@ def publish(site: Site, releases: list[str], check_mode: bool, prune: bool = Fal
     top = os.path.join(site.path("public"), site["static"]["url"].strip("/"))
     wanted = _wanted(site, releases)
     there = _tree(top) if os.path.isdir(top) else {}
-    made = 0
+    made: dict[str, str] = {}
     for path, source in wanted.items():
         info = os.stat(source)
         if there.get(path) == (info.st_dev, info.st_ino) or (
             path in there and _copied(source, os.path.join(top, path))
         ):
             continue
-        made += 1
+        made[os.path.join(top, path)] = "another file" if os.path.lexists(os.path.join(top, path)) else "missing"
         if not check_mode:
             _replace(source, os.path.join(top, path))
-    gone = sorted(set(there) - set(wanted)) if prune else []
+    gone = sorted((set(there) | _strangers(top)) - set(wanted)) if prune else []
     if not check_mode:
         for path in gone:
             os.unlink(os.path.join(top, path))
         if gone:
             _remove_empty(top)
-    actions = []
+    actions: list[str] = []
     if made:
-        actions.append("%s: publish %d static files" % (site.name, made))
+        words = "%s: publish %d static files" % (site.name, len(made))
+        actions.append(drift.Action(words, *_differs(site, made, "the file of a release")))
     if gone:
-        actions.append("%s: remove %d static files that no kept release has" % (site.name, len(gone)))
+        words = "%s: remove %d static files that no kept release has" % (site.name, len(gone))
+        strangers = {os.path.join(top, path): "a file that no kept release has" for path in gone}
+        actions.append(drift.Action(words, *_differs(site, strangers, "absent")))
     return actions
+
+
+def _differs(site: Site, found: dict[str, str], expected: str) -> list[dict[str, Any]]:
+    """The first of these files, and how many more there are."""
+    paths = sorted(found)
+    entries = [drift.entry(one, expected, found[one], drift.changed(one), site.name) for one in paths[:_NAMED]]
+    if len(paths) > _NAMED:
+        top = os.path.commonpath(paths)
+        entries.append(drift.entry(top, expected, "%d more files like these" % (len(paths) - _NAMED), None, site.name))
+    return entries
 
 
 def _copied(source: str, target: str) -> bool:
@@ -99,12 +131,16 @@ def _replace(source: str, target: str) -> None:
         os.unlink(temporary)
     try:
         os.link(source, temporary)
+        info = os.lstat(temporary)
     except OSError:
         with open(source, "rb") as read, open(temporary, "xb") as write:
-            write.write(read.read())
-        info = os.stat(source)
+            info = os.fstat(read.fileno())
+            write.write(read.read() if _sealed(info) else b"")
         os.chmod(temporary, 0o644)
         os.utime(temporary, ns=(info.st_atime_ns, info.st_mtime_ns))
+    if not _sealed(info):  # it was another one a moment ago
+        os.unlink(temporary)
+        return
     if os.path.isdir(target) and not os.path.islink(target):
         files.remove(target)
     os.rename(temporary, target)

@@ -43,6 +43,8 @@ os.dup2(int(sys.argv[1]), 3)
 os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
 os.execvp(sys.argv[2], sys.argv[2:])
 """
+# A run that was killed before its death was made a signal would leave the trial behind: it looks who its parent is.
+_CHILD = 'test "$PPID" = "$1" && shift && exec "$@"'
 # Settings of uWSGI that belong to the instance that serves: its sockets and reload files, and its number of processes.
 _OTHERS = re.compile(
     r"\s*(stats|touch-[\w-]*|if-env|end-?if|cheaper[\w-]*|workers|processes|vacuum|pidfile2?|daemonize2?)\b"
@@ -181,7 +183,8 @@ def _running(site: Site, command: list[str], path: str) -> Iterator[tuple[_Trial
         listener.bind(path)
         os.chmod(path, 0o600)
         listener.listen(16)
-        argv = [sys.executable, "-c", _START, str(listener.fileno()), *as_account(site, command, "--pdeathsig=KILL")]
+        child = as_account(site, ["sh", "-c", _CHILD, "sh", str(os.getpid()), *command], "--pdeathsig=KILL")
+        argv = [sys.executable, "-c", _START, str(listener.fileno()), *child]
         process = subprocess.Popen(
             argv,
             cwd=os.path.join(site.release, "project"),

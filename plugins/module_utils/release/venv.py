@@ -15,7 +15,8 @@ import os
 import re
 from typing import Any
 
-from ansible_collections.webstack.django.plugins.module_utils.release import files, static
+from ansible_collections.webstack.django.plugins.module_utils import drift
+from ansible_collections.webstack.django.plugins.module_utils.release import files, integrity, static
 from ansible_collections.webstack.django.plugins.module_utils.release.commands import account
 from ansible_collections.webstack.django.plugins.module_utils.release.site import Site
 
@@ -81,6 +82,8 @@ def take_over(site: Site, name: str) -> str | None:
         if release == site.release_id or files.state(directory).get("bad"):
             continue
         target = files.link_target(os.path.join(directory, "venv"))
+        if target and os.path.exists(os.path.join(directory, "venv", integrity.DAMAGED)):
+            continue
         if target and files.load(directory).get("environment") == name:
             files.link(target, site.venv)
             return release
@@ -103,4 +106,10 @@ def prune(site: Site, check_mode: bool = False) -> list[str]:
     stray = sorted(there - set(_used(site)))
     for one in stray if not check_mode else []:
         files.remove(one)
-    return ["%s: remove environment %s" % (site.name, os.path.basename(one)) for one in stray]
+    return [
+        drift.Action(
+            "%s: remove environment %s" % (site.name, os.path.basename(one)),
+            drift.entry(one, "absent", "an environment that no release uses", drift.changed(one), site.name),
+        )
+        for one in stray
+    ]

@@ -15,10 +15,12 @@ def brief(site: Mapping[str, Any]) -> dict[str, Any]:
     domains = list(site.get("domains") or [])
     health = site.get("health") or {}
     database = site.get("database") or {}
+    tls = site.get("tls") or {}
     return {
         "name": site["name"],
         "domains": domains + list(site.get("redirect_domains") or []),
         "host": domains[0] if domains else None,
+        "tls": tls.get("mode") or "auto",
         "path": health.get("path") or "/",
         "status": list(health.get("status") or []),
         "protocol": "uwsgi" if site.get("app_server") == "uwsgi" else "http",

@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 WIDTH = 100
-LEAST_DAYS = 14  # of a certificate; ours are renewed 30 days before their end
 LEAST_PERCENT, LEAST_MB = 10, 1024  # of a disk; the preflight of a deployment asks for as much as the second
 LOCK_HOURS = 1
 _LABEL = 13
@@ -127,8 +126,13 @@ def _site(block: Block, site: Mapping[str, Any], now: float) -> None:
     if certificate:
         days = certificate["days"]
         text = certificate["error"] if days is None else f"{days} days left" if days >= 0 else f"ended {-days} days ago"
-        wrong = days is None or days < LEAST_DAYS
-        block.add("certificate", text, f"certificate: {text}" if wrong else None)
+        if certificate["own"]:
+            text += ", self-signed"
+            what = "run the playbook webstack.django.site, which makes another one"
+        else:
+            what = "its renewal fails (journalctl -t webstack-tls), or one that was provided has to be replaced"
+        what = what if days is not None else "run the playbook webstack.django.site"
+        block.add("certificate", text, f"certificate: {text}; {what}" if certificate["ending"] else None)
     if site.get("maintenance"):
         block.add("maintenance", "on", "maintenance is on: visitors get status 503")
     if site.get("drained"):

@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.webstack.django.plugins.module_utils import vhosts
-from ansible_collections.webstack.django.plugins.plugin_utils.plan import placeholders, processes, stores
+from ansible_collections.webstack.django.plugins.plugin_utils.plan import (
+    certificates,
+    firewall,
+    placeholders,
+    processes,
+    stores,
+)
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.context import (
     Site,
     World,
@@ -160,6 +166,9 @@ def vhost(site: Site, world: World, host: Host) -> dict[str, Any]:
         socket = processes.app_socket(site, world, world.hosts[app])
         upstream.append({"socket": socket["path"]} if "path" in socket else {"address": socket["address"]})
     media = site.given["media"]["root"] or f"/srv/{name}/shared/media"
+    mode, _reason = certificates.mode(site.given, world.tls_email, world.tiers["web"])
+    secure = mode != "off"
+    numbers = all(map(is_address, site.given["domains"]))
     return {
         "name": name,
         "state": "present",
@@ -171,14 +180,12 @@ def vhost(site: Site, world: World, host: Host) -> dict[str, Any]:
             {"url": static_url(site), "root": f"/srv/{name}/public", "hashed": True},
             {"url": media_url(site), "alias": media, "hashed": False},
         ],
-        "tls": {
-            "certificate": f"/etc/webstack/tls/{name}/fullchain.pem",
-            "key": f"/etc/webstack/tls/{name}/privkey.pem",
-            "selfsigned": True,
-        },
-        "https_redirect": site.given["https_redirect"],
-        "hsts_seconds": 0 if all(map(is_address, site.given["domains"])) else site.given["hsts_seconds"],
-        "client_max_body_size": site.given["client_max_body_size"],
+        "https": secure,
+        # A self-signed one until the role tls has put another in its place.
+        **({"tls": {**certificates.files(name), "selfsigned": True, "keep": mode == "provided"}} if secure else {}),
+        "https_redirect": site.given["https_redirect"] and secure,
+        "hsts_seconds": site.given["hsts_seconds"] if secure and not numbers else 0,
+        **{key: site.given[key] for key in ("hsts_subdomains", "hsts_preload", "headers", "client_max_body_size")},
         "timeout": max(60, site.given["timeout"] + 5),  # the application gives up first, and says why in its log
         "maintenance": {"file": vhosts.page_file(name), "retry_after": site.given["maintenance"]["retry_after"]},
     }
@@ -281,6 +288,7 @@ def for_host(name: str, world: World, absent: Sequence[str] = ()) -> dict[str, A
         "django_app_static_hosts": [],
         "nginx_sites": [],
         "apache_sites": [],
+        "tls_certificates": [],
         "redis_instances": [],
         "memcached_instances": [],
     }
@@ -288,6 +296,8 @@ def for_host(name: str, world: World, absent: Sequence[str] = ()) -> dict[str, A
         plan.update(_application_server(world, host, share.app))
     if "web" in served:
         plan[f"{web_server(world)}_sites"] = [vhost(site, world, host) for site in world.live]
+        plan["tls_certificates"] = certificates.items(world, name)
+        plan["parts"] = parts = [*parts, *(["tls"] if plan["tls_certificates"] else [])]
     if "postgresql" in parts:
         plan.update(stores.postgresql(world, host, share.database // len(engines)))
     if "mariadb" in parts:
@@ -296,6 +306,9 @@ def for_host(name: str, world: World, absent: Sequence[str] = ()) -> dict[str, A
         plan["redis_instances"] = stores.redis(world, host, share.cache // len(instances))
         plan["memcached_instances"] = stores.memcached(world, host, share.cache // len(instances))
     plan["ports"] = _ports(plan)
+    plan["firewall_openings"] = firewall.openings(plan, world, host)
+    plan["firewall_peers"] = firewall.peers(world)
+    plan.update(firewall.logins(plan, world))
     plan["databases"] = [
         {"site": site["name"], **{key: site["database"].get(key) for key in ("engine", "name", "host", "switch_from")}}
         for site in plan["django_app_sites"]

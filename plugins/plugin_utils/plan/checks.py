@@ -38,6 +38,12 @@ def url_path(value: str) -> str:
     return ""
 
 
+def login_path(value: str) -> str:
+    if not re.fullmatch(r"/[A-Za-z0-9._~*/-]*", value):
+        return f"{value!r} must be a path like '/accounts/login/'; '*' stands for one part of it"
+    return ""
+
+
 def absolute(value: str) -> str:
     good = value.startswith("/") and ".." not in value.split("/")
     return "" if good else f"{value!r} must be an absolute path"
@@ -55,6 +61,28 @@ def env_value(value: str) -> str:
         if "\n" in value
         else ""
     )
+
+
+# What the web server says itself of an answer and its connection.
+_OWN_HEADERS = frozenset(
+    """connection content-encoding content-length content-type date location server set-cookie transfer-encoding upgrade
+    vary""".split()
+)
+
+
+def header_name(value: str) -> str:
+    if value.lower() == "strict-transport-security":
+        return "has keys of its own: hsts_seconds, hsts_subdomains and hsts_preload"
+    if value.lower() in _OWN_HEADERS:
+        return "is said by the web server or the application itself; remove the line"
+    return matches(re.compile(r"[A-Za-z][A-Za-z0-9-]*"), "a name of a header like 'Referrer-Policy'")(value)
+
+
+def header_value(value: str) -> str:
+    """Neither web server can be given the two characters as they are."""
+    if not re.fullmatch(r"[ -~]+", value):
+        return "must be one line of printable ASCII"
+    return "must not have '$' or a backslash" if "$" in value or "\\" in value else ""
 
 
 def line(value: str) -> str:

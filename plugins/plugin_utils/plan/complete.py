@@ -32,7 +32,7 @@ _KINDS = {
 
 def _wrong_type(option: Option, value: Any, key: str) -> str:
     # Variables and contents of files may be secret.
-    what = "" if option.kind in ("scalar", "map") or key.endswith(".content") else f" {shown(value)}"
+    what = "" if option.kind in ("scalar", "map") or key.endswith((".content", "tls.key")) else f" {shown(value)}"
     return f"must be {_KINDS.get(option.kind, option.kind)}, not {kind_of(value)}{what}"
 
 
@@ -96,7 +96,12 @@ def _complete_map(option: Option, value: Any, site: str, key: str, errors: list[
         return _complete_processes(option.items, value, site, key, errors)
     result: dict[str, Any] = {}
     for name, one in value.items():
-        if not isinstance(name, str) or not _VARIABLE.fullmatch(name):
+        if option.names:
+            problem = option.names(name) if isinstance(name, str) else "is no text; put quotes around it"
+            if problem:
+                errors.append(Error(site, f"{key}.{name}", problem))
+                continue
+        elif not isinstance(name, str) or not _VARIABLE.fullmatch(name):
             hint = (
                 "use letters, digits and '_'"
                 if isinstance(name, str)

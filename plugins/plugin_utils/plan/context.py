@@ -63,6 +63,7 @@ class World:
     tiers: Mapping[str, Sequence[str]]
     hosts: Mapping[str, Host]
     master: bytes
+    tls_email: str = ""
 
     @property
     def live(self) -> list[Site]:
@@ -159,7 +160,7 @@ def _instance_url(site: Site, purpose: str, kind: str, world: World, host: Host)
             return f"memcached://{place}/memcached.sock"
         # With a port it has no socket.
         return f"memcached://{endpoint(server.address if server else '127.0.0.1', MEMCACHED_PORT + number)}"
-    password = world.secret(f"{site.name}/{purpose}")
+    password = world.secret(f"{site.name}/{purpose}", site.given["cache_password_version"])
     if server is None:
         # An instance that other servers reach asks for its password on the socket as well.
         login = f":{password}@" if world.others("app", host.name) else ""

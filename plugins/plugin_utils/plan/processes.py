@@ -213,6 +213,13 @@ def activate(site: Site, world: World, host: Host) -> list[list[str]]:
     return result
 
 
+def threads(site: Site, lite: bool) -> int:
+    """Of each process. With one thread uWSGI can drop a connection at the end of a process (docs/alternatives.md)."""
+    if site.given["app_server"] == "uwsgi":
+        return 4 if lite else 2
+    return 4 if lite and interface(site) == "wsgi" else 1
+
+
 def instance(site: Site, world: World, host: Host, share_mb: int) -> dict[str, Any]:
     """An item of ``gunicorn_instances`` or ``uwsgi_instances``."""
     lite = (
@@ -223,7 +230,7 @@ def instance(site: Site, world: World, host: Host, share_mb: int) -> dict[str, A
         "config_file": config_file(site),
         "group": site.name,
         "workers": site.given["workers"] or (1 if lite else workers(host.cpus, share_mb)),
-        "threads": site.given["threads"] or (4 if lite and interface(site) == "wsgi" else 1),
+        "threads": site.given["threads"] or threads(site, lite),
         "timeout": site.given["timeout"],
         "graceful_timeout": GRACE,
         "state": "present",

@@ -24,8 +24,11 @@ from ansible_collections.webstack.django.plugins.plugin_utils.plan.checks import
     calendar,
     database,
     env_value,
+    header_name,
+    header_value,
     inside,
     line,
+    login_path,
     matches,
     octal,
     page,
@@ -49,11 +52,15 @@ _ALIASES = {
     **dict.fromkeys(("environment", "environ", "env_vars", "variables"), "env"),
     **dict.fromkeys(("db", "databases"), "database"),
     **dict.fromkeys(("webserver", "server", "httpd"), "web_server"),
+    **dict.fromkeys(("ssl", "https", "acme", "letsencrypt"), "tls"),
+    **dict.fromkeys(("cert", "chain", "fullchain", "crt"), "certificate"),
+    **dict.fromkeys(("private_key", "privkey"), "key"),
     **dict.fromkeys(("appserver", "wsgi_server", "application_server"), "app_server"),
     **dict.fromkeys(("init", "service_manager", "supervisor"), "process_manager"),
     **dict.fromkeys(("workers_processes", "procfile", "services"), "processes"),
     **dict.fromkeys(("cron", "crons", "cronjobs", "timers", "periodic"), "schedules"),
 }
+TLS_MODES = ("auto", "acme", "selfsigned", "provided", "off")
 # What a user writes as the engine of a database, and Django's own name of it. MariaDB serves what is asked of MySQL.
 ENGINES = {"postgresql": "postgresql", "mariadb": "mysql", "mysql": "mysql", "sqlite": "sqlite3"}
 
@@ -116,6 +123,7 @@ class Option:
     choices: tuple[Any, ...] = ()
     check: Callable[[Any], str] | None = None  # returns what is wrong, or an empty string
     items: Option | None = None  # of a list or a map
+    names: Callable[[str], str] | None = None  # of a map whose names are no environment variables; like `check`
     keys: dict[str, Option] = field(default_factory=dict)
     low: int | None = None
     high: int | None = None
@@ -298,6 +306,7 @@ SITE: dict[str, Option] = {
     ),
     "cache": Option("str", "What caches.", "redis", ("redis", "memcached", "none")),
     "broker": Option("str", "What queues tasks: redis, none, or the URL of one elsewhere (amqp://...). `auto`: redis for a Celery app.", "auto", check=broker),
+    "cache_password_version": Option("int", "Raise it to change the passwords that its Redis has for other servers.", 1, low=1, high=1000000, nullable=False),
     "secret_key_version": Option("int", "Raise it to change SECRET_KEY.", 1, low=1, high=1000000, nullable=False),
     "app_server": Option("str", "What runs the application. uWSGI serves WSGI only.", "gunicorn", ("gunicorn", "uwsgi")),
     "process_manager": Option("str", "What runs the processes.", "systemd", ("systemd", "supervisord")),
@@ -323,7 +332,7 @@ SITE: dict[str, Option] = {
         ),
     ),
     "workers": Option("int", "Processes of the application server; from the processors and the memory if not given, 1 with SQLite.", low=1, high=512),
-    "threads": Option("int", "Threads of each process (WSGI); 1 if not given, 4 with SQLite, which takes one process.", low=1, high=256),
+    "threads": Option("int", "Threads of each process (WSGI); 1 if not given, 2 with uWSGI, 4 with SQLite, which takes one process.", low=1, high=256),
     "timeout": Option("int", "Seconds after which a request is given up.", 30, low=1, high=86400, nullable=False),
     "memory_max_mb": Option("int", "Hard limit for the memory of the web processes in MB.", low=32, high=4194304),
     "health": Option(
@@ -339,6 +348,21 @@ SITE: dict[str, Option] = {
     "keep_releases": Option("int", "Releases that are kept.", 5, low=2, high=100, nullable=False),
     "web_server": Option("str", "What serves HTTPS, for all sites alike: one that says it is enough; nginx if none does.", choices=("nginx", "apache")),
     "client_max_body_size": Option("str", "Largest request body.", "25m", check=matches(SIZE, "a size like '25m'"), nullable=False),
+    "tls": Option(
+        "dict",
+        "Where its certificate comes from; a plain word is its mode.",
+        {},
+        keys={
+            "mode": Option(
+                "str",
+                "`acme`: a public authority, such as Let's Encrypt. `selfsigned`. `provided`: `certificate` and `key`. `off`: plain HTTP, "
+                "behind a load balancer that ends TLS. `auto`: acme where `tls_email` is set and every domain is a name, else selfsigned.",
+                "auto", TLS_MODES, nullable=False,
+            ),
+            "certificate": Option("str", "The certificate, and behind it its chain: a file on the controller (may be vaulted), or the PEM text itself."),
+            "key": Option("str", "Its key, likewise."),
+        },
+    ),
     "https_redirect": Option("bool", "Whether plain HTTP is redirected.", True, nullable=False),
     "maintenance": Option(
         "dict",
@@ -349,5 +373,27 @@ SITE: dict[str, Option] = {
             "retry_after": Option("int", "Seconds after which they are asked to come back.", 300, low=1, high=604800, nullable=False),
         },
     ),
+    "login_paths": Option(
+        "list",
+        "Pages with a log-in form: addresses that fail there again and again are banned for a while. `*` is one part of a path.",
+        ["/admin/login/"],
+        items=Option("str", "", check=login_path),
+    ),
+    "login_api_paths": Option(
+        "list",
+        "The same for programs: here a POST that is answered by 200 was let in.",
+        [],
+        items=Option("str", "", check=login_path),
+    ),
     "hsts_seconds": Option("int", "Seconds of Strict-Transport-Security; 0 turns it off.", 31536000, low=0, high=63072000, nullable=False),
+    "hsts_subdomains": Option("bool", "Whether it holds for all names below the domains as well.", False, nullable=False),
+    "hsts_preload": Option("bool", "Whether browsers may have the domains in their own lists, which is hard to undo.", False, nullable=False),
+    "headers": Option(
+        "map",
+        "Headers of every answer on which the application does not set them itself, like `Content-Security-Policy`; null takes "
+        "one away that is there without it (docs/security.md).",
+        {},
+        items=Option("scalar", "", check=header_value),
+        names=header_name,
+    ),
 }  # fmt: skip

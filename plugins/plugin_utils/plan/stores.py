@@ -95,7 +95,9 @@ def redis(world: World, host: Host, memory: int) -> list[dict[str, Any]]:
             "group": site.name if local else "redis",
             "port": REDIS_PORT + number if remote else 0,
             "bind": ["127.0.0.1", host.address] if remote else [],
-            "password": world.secret(f"{site.name}/{purpose}") if remote else None,
+            "password": world.secret(f"{site.name}/{purpose}", site.given["cache_password_version"])
+            if remote
+            else None,
             "tls": remote,
             "state": "present",
         }

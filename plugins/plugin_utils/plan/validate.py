@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.webstack.django.plugins.module_utils.calendar_cron import cron
-from ansible_collections.webstack.django.plugins.plugin_utils.plan import domains, placeholders
+from ansible_collections.webstack.django.plugins.plugin_utils.plan import certificates, domains, placeholders
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.checks import RESERVED_DATABASES
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.complete import complete
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.context import World
@@ -26,6 +26,7 @@ from ansible_collections.webstack.django.plugins.plugin_utils.plan.schema import
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.topology import GROUPS, TIERS, tiers
 
 LEAST_MB = 256  # of a server
+YEAR = 31536000  # seconds
 SOURCES = ("repo", "path", "package")
 PLAN_VARIABLES = ("django_sites",)
 # Variables of servers and of the whole inventory.
@@ -75,6 +76,10 @@ def _site(raw: Mapping[str, Any], number: int, errors: list[Error]) -> dict[str,
     label = str(raw.get("name") or f"number {number + 1}")
     if isinstance(raw.get("database"), str):
         raw = {**raw, "database": {"engine": raw["database"]}}
+    if isinstance(raw.get("tls"), (str, bool)):
+        raw = {**raw, "tls": {"mode": raw["tls"]}}
+    if isinstance(raw.get("tls"), Mapping) and raw["tls"].get("mode") is False:
+        raw = {**raw, "tls": {**raw["tls"], "mode": "off"}}  # YAML reads `off` so
     site: dict[str, Any] = complete(_WHOLE, dict(raw), label, "", errors)
     name = site["name"]
     if name in RESERVED or name in RESERVED_DATABASES:
@@ -143,6 +148,8 @@ def _present(site: dict[str, Any], label: str, errors: list[Error]) -> None:
                 errors.append(
                     Error(label, key, "is missing; a package's cannot be detected, look in its documentation")
                 )
+    if not any(error.site == label and error.key.startswith("tls") for error in errors):
+        errors += [Error(label, key, text) for key, text in certificates.mistakes(site)]
     _schedules(site, label, errors)
     wrong = any(error.site == label and error.key.startswith("order") for error in errors)
     if not wrong and sorted(site["order"]) != ["collectstatic", "migrate"]:
@@ -152,6 +159,19 @@ def _present(site: dict[str, Any], label: str, errors: list[Error]) -> None:
         errors.append(Error(label, "collectstatic", f"must be true, false or a management command, not {shown(step)}"))
     if site["static"]["url"] and site["static"]["url"] == site["media"]["url"]:
         errors.append(Error(label, "media.url", "is the same as static.url; give uploaded files a path of their own"))
+    if site["hsts_preload"] and not (
+        site["hsts_subdomains"] and site["hsts_seconds"] >= YEAR and site["https_redirect"]
+    ):
+        text = (
+            f"needs hsts_subdomains: true, hsts_seconds of at least {YEAR} and https_redirect: true (hstspreload.org)"
+        )
+        errors.append(Error(label, "hsts_preload", text))
+    names = {name.lower(): name for name in site["headers"]}
+    errors += [
+        Error(label, f"headers.{names[name.lower()]}", "is there twice")
+        for name in site["headers"]
+        if names[name.lower()] != name
+    ]
     for number, one in enumerate(site["files"]):
         wrong = any(error.site == label and error.key.startswith(f"files[{number}].") for error in errors)
         if not wrong and (one["content"] is None) == (one["src"] is None):
@@ -277,6 +297,9 @@ def server(name: str, given: Mapping[str, Any]) -> list[Error]:
     if memory is not None and (isinstance(memory, bool) or not number.isdecimal() or int(number) < LEAST_MB):
         text = f"must be a number of MB, at least {LEAST_MB}, not {kind_of(memory)} {shown(memory)}"
         errors.append(Error("", f"webstack_memory_mb of {name}", text))
+    wrong = certificates.email_mistake(given.get("tls_email"))
+    if wrong:
+        errors.append(Error("", "tls_email", wrong))
     return errors
 
 

@@ -18,7 +18,7 @@ VARIES = re.compile(
     r"|/etc/(passwd|group|shadow|gshadow)"  # numbers depend on the order; names are listed below
     r"|/etc/ssh/ssh_host_.*|/etc/ssl/(certs|private)/.*|/etc/webstack/tls/.*\.pem|/etc/apparmor\.d/cache.*"
     r"|/etc/(alternatives|ssl/certs)|.*/__pycache__.*|/srv/[^/]+/releases/[^/]+/(\.state|release)\.json"
-    r"|/srv/[^/]+/shared/\.webstack/.*|/opt/webstack/uv/(bin/activate.*|\.lock)"
+    r"|/srv/[^/]+/(releases|environments)/[^/]+/\.manifest\.json|/srv/[^/]+/shared/\.webstack/.*|/var/lib/webstack/removed.*|/opt/webstack/uv/(bin/activate.*|\.lock)"
 )
 COMMANDS = [
     "dpkg-query -W -f '${db:Status-Abbrev} ${Package} ${Version}\\n'",
@@ -31,7 +31,7 @@ COMMANDS = [
     "cd /; setpriv --reuid=postgres --regid=postgres --init-groups psql -XAtc "
     "'select rolname, rolsuper, rolcanlogin from pg_roles union all "
     "select datname, datistemplate, datallowconn from pg_database'",
-    "cd /; setpriv --reuid=postgres --regid=postgres --init-groups psql -XAt -d shape -c "
+    "cd /; setpriv --reuid=postgres --regid=postgres --init-groups psql -XAt -d plain -c "
     "\"select app, name from django_migrations union all select 'row', count(*)::text from notes_note\"",
 ]
 
@@ -49,7 +49,8 @@ def main():
         for base, directories, names in os.walk(root):
             for one in sorted(directories + names):
                 path = os.path.join(base, one)
-                if VARIES.fullmatch(path):
+                # An empty directory of drop-ins says nothing.
+                if VARIES.fullmatch(path) or (path.endswith(".d") and os.path.isdir(path) and not os.listdir(path)):
                     continue
                 info = os.lstat(path)
                 owner = name(pwd.getpwuid, info.st_uid, "pw_name") + ":" + name(grp.getgrgid, info.st_gid, "gr_name")
