@@ -99,8 +99,7 @@ class ActionModule(config_files.ActionModule):
                 made = self._step("change")
         except (AnsibleError, TimeLimit) as error:  # the connection ended, which says nothing about the next one
             made = {"failed": False, "applied": None, "log": str(error)}
-            with contextlib.suppress(AttributeError):
-                self._connection.reset()  # what comes later in the run does not wait for its answer
+            self._leave()
         if (
             made.get("failed") and "changed_paths" in made
         ):  # its own words; else it was killed, and nobody knows how far it got
@@ -165,6 +164,7 @@ class ActionModule(config_files.ActionModule):
         with contextlib.suppress(AnsibleError, TimeLimit), second_connection.bounded(_OPEN):
             if self._low_level_execute_command(_BACK, sudoable=True)["rc"] == 0:
                 return "The old settings are in force again; nothing was changed."
+        self._leave()
         while time.monotonic() - began < self.args["seconds"] + 60:
             with contextlib.suppress(AnsibleError, TimeLimit), second_connection.bounded(_ATTEMPT), self._other(None):
                 if self._low_level_execute_command(_BACK, sudoable=True)["rc"] == 0:
@@ -243,6 +243,11 @@ class ActionModule(config_files.ActionModule):
             yield
         finally:
             self._connection = mine
+
+    def _leave(self) -> None:
+        """Give up a connection that does not answer: neither this run nor the next one waits for it."""
+        with contextlib.suppress(AttributeError):
+            self._connection.reset()
 
     def _port(self) -> int | None:
         """The port of new connections."""
