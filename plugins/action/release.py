@@ -20,10 +20,11 @@ from ansible_collections.webstack.django.plugins.plugin_utils.run import ask, th
 from ansible_collections.webstack.django.plugins.plugin_utils.source import cache_dir
 
 _OVERLAY = Path(__file__).resolve().parents[2] / "roles/django_app/files/overlay"
-_STATIC = ["static_missing", "static_pack", "static_receive"]
+_STATIC = ["static_missing", "static_pack", "static_receive", "served"]
 _STEPS = ["accounts", "probe", "fetch", "prepare", "stage", "activate", "deploy", "unlock", *_STATIC]
+_ALL = ("static_missing", "served")  # of all sites
 # What a web server needs to know of a site; no secret is among it.
-_PUBLIC = ("name", "state", "purge", "root", "release_id", "static", "keep_releases")
+_PUBLIC = ("name", "state", "purge", "root", "release_id", "static", "keep_releases", "page_cache")
 _MIGRATION = re.compile(r"(^|/)migrations/\d\w*\.py$")
 # Parcels of up to so many bytes travel with the sites: a question whether they are needed would take as long.
 _SMALL = 256 * 1024
@@ -141,10 +142,10 @@ class ActionModule(ActionBase):
         self, step: str, payload: dict[str, Any], only: list[str], task_vars: dict[str, Any] | None
     ) -> dict[str, Any]:
         """Bring static files from this server to the controller, or from there to this one."""
-        sites = [one for one in payload["sites"] if step == "static_missing" or one["name"] in only]
+        sites = [one for one in payload["sites"] if step in _ALL or one["name"] in only]
         payload["sites"] = [{key: one[key] for key in _PUBLIC if key in one} for one in sites]
         payload["overlay"] = {}
-        if step == "static_missing" or self._task.check_mode:
+        if step in _ALL or self._task.check_mode:
             return self._module(step, payload, task_vars)
         self._remote_tmp()
         if step == "static_pack":

@@ -104,7 +104,8 @@ class Removal:
     def web(self, domains: list[str]) -> None:
         """The virtual host, and the static files that a web server on another machine has."""
         files_of_ours = [_ENABLED, *(web.file for web in WEB_SERVERS)]
-        self._remove([*(path.format(self.name) for path in files_of_ours), page_file(self.name)])
+        pages = "/var/cache/nginx/webstack/" + self.name
+        self._remove([*(path.format(self.name) for path in files_of_ours), page_file(self.name), pages])
         self._certificate()
         self._logins()
         before = files.read_text(_WILDCARDS) or ""

@@ -30,10 +30,11 @@ options:
         answer, and removes old releases.
       - V(deploy) is V(stage) and V(activate) in one.
       - V(unlock) gives the sites back that a run that failed still has.
+      - V(served) runs on a web server that keeps pages (C(page_cache) of the site), which are not served any more.
       - V(static_missing) and V(static_receive) run on a web server that is another machine, V(static_pack) on the
         server of the application in between. They bring the static files of a release to the web server.
     type: str
-    choices: [accounts, probe, fetch, prepare, stage, activate, deploy, unlock, static_missing, static_pack, static_receive]
+    choices: [accounts, probe, fetch, prepare, stage, activate, deploy, unlock, static_missing, static_pack, static_receive, served]
     required: true
   only:
     description: For V(static_pack) and V(static_receive), the names of the sites that the other side lacks.

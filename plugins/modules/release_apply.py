@@ -14,7 +14,7 @@ options:
     description: What to do.
     type: str
     required: true
-    choices: [accounts, probe, fetch, prepare, stage, activate, deploy, unlock, static_missing, static_pack, static_receive]
+    choices: [accounts, probe, fetch, prepare, stage, activate, deploy, unlock, static_missing, static_pack, static_receive, served]
   payload:
     description: The sites with all their secrets, in one value that is never shown; JSON, compressed, in base64.
     type: str
@@ -102,10 +102,10 @@ from ansible_collections.webstack.django.plugins.module_utils.release.site impor
 _AGAIN = "repair what the message names, and run this again; it goes on where it ended"
 _SPACE = "the disk is full: free some space (`df -h`) and run this again"
 STEPS = ["accounts", "probe", "fetch", "prepare", "stage", "activate", "deploy", "unlock"]
-STEPS += ["static_missing", "static_pack", "static_receive"]
+STEPS += ["static_missing", "static_pack", "static_receive", "served"]
 
 
-_UNLOCKED = ("probe", "unlock", "static_missing", "static_receive")
+_UNLOCKED = ("probe", "unlock", "static_missing", "static_receive", "served")
 
 
 class Outcome:
@@ -336,6 +336,9 @@ class Steps:
 
     def _static_receive(self, site: Site, outcome: Outcome) -> None:
         outcome.actions += mirror.receive(site, self.archives.get(site.name), self.check_mode)
+
+    def _served(self, site: Site, outcome: Outcome) -> None:
+        outcome.actions += mirror.served_now(site, self.check_mode)
 
 
 def main() -> None:

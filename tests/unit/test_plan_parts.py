@@ -261,3 +261,33 @@ def test_an_absent_site_is_nowhere_else() -> None:
         assert len(plan[key]) == 1
     assert [one["state"] for one in plan["gunicorn_instances"]] == ["absent", "present"]
     assert [one["name"] for one in plan["os_system_users"]] == ["b"]
+
+
+# Pages that nginx keeps --------------------------------------------------------------------------------
+
+
+def test_pages_are_kept_where_the_site_says_so() -> None:
+    given = {"enabled": True, "seconds": 5, "cookies": ["consent"]}
+    site = worlds.site(page_cache=given, login_paths=["/admin/login/", "/accounts/login/"], health={"path": "/up?x=1"})
+    plan = worlds.servers().plans(worlds.valid(site))["h1"]
+    found = plan["nginx_sites"][0]["page_cache"]
+    assert (found["enabled"], found["seconds"], found["stale_seconds"]) == (True, 5, 60)
+    assert found["skip"] == ["/admin/", "/admin/login/", "/accounts/login/", "/up"]
+    assert found["cookies"][-1] == "consent"
+    assert "_ga" in found["cookies"]
+    assert found["release"] == "/srv/blog/served/now"
+    assert plan["django_app_sites"][0]["page_cache"] is True
+    assert plan["django_app_page_hosts"] == []  # the application server and the web server are one
+
+
+def test_pages_are_not_kept_without_that() -> None:
+    for web in ("nginx", "apache"):
+        plan = worlds.servers().plans(worlds.valid(worlds.site(web_server=web)))["h1"]
+        assert "page_cache" not in plan[f"{web}_sites"][0]
+        assert plan["django_app_sites"][0]["page_cache"] is False
+
+
+def test_the_start_page_is_kept_although_it_is_asked_for_health() -> None:
+    site = worlds.site(page_cache={"enabled": True})
+    found = worlds.servers().plans(worlds.valid(site))["h1"]["nginx_sites"][0]["page_cache"]
+    assert found["skip"] == ["/admin/", "/admin/login/"]

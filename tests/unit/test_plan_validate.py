@@ -154,6 +154,12 @@ CASES: list[tuple[dict[str, Any], str]] = [
     ({"headers": {"X-A": "a", "x-a": None}}, "site blog: headers.x-a: is there twice"),
     ({"headers": {"set-cookie": "a=b"}}, "site blog: headers.set-cookie: is said by the web server or the application itself; remove the line"),
     ({"headers": {"strict-transport-security": "max-age=1"}}, "site blog: headers.strict-transport-security: has keys of its own: hsts_seconds, hsts_subdomains and hsts_preload"),
+    ({"page_cache": {"enabled": True}, "web_server": "apache"}, "site blog: page_cache: needs nginx, and the sites are served by apache; take it away, or choose web_server: nginx"),
+    ({"page_cache": {"seconds": 0}}, "site blog: page_cache.seconds: 0 is too small; at least 1"),
+    ({"page_cache": {"skip": ["/"]}}, "site blog: page_cache.skip[0]: is every page; write enabled: false, or name the paths that are not to be kept"),
+    ({"page_cache": {"skip": ["admin"]}}, "site blog: page_cache.skip[0]: 'admin' must be a path like '/accounts/login/'; '*' stands for one part of it"),
+    ({"page_cache": {"cookies": ["a=b"]}}, "site blog: page_cache.cookies[0]: 'a=b' is not a name of a cookie; '*' stands for any letters"),
+    ({"page_cache": {"headers": ["X_A"]}}, "site blog: page_cache.headers[0]: 'X_A' is not a name of a header like 'X-Customer'"),
     ({"hsts_preload": True}, "site blog: hsts_preload: needs hsts_subdomains: true, hsts_seconds of at least 31536000 and https_redirect: true (hstspreload.org)"),
     ({"hsts_preload": True, "hsts_subdomains": True, "hsts_seconds": 300}, "site blog: hsts_preload: needs hsts_subdomains: true, hsts_seconds of at least 31536000 and https_redirect: true (hstspreload.org)"),
     # environment and files

@@ -102,7 +102,7 @@ def _above_media(site: Site, check_mode: bool) -> list[str]:
 def remove(site: Site, check_mode: bool) -> list[str]:
     """Take a site away: its releases and configuration, and its data as well where that is asked for."""
     paths = [site.current, site.path("previous"), site.path("public"), site.releases, site.environments, site.cache]
-    paths.append(site.environment_path)
+    paths += [site.path("served"), site.environment_path]
     if site["purge"]:
         paths += [site.path("shared"), site.settings_directory]
     actions: list[str] = []

@@ -15,6 +15,7 @@ from ansible_collections.webstack.django.plugins.module_utils.release import (
     integrity,
     launchers,
     running,
+    served,
     static,
     trial,
     venv,
@@ -98,6 +99,9 @@ class Activation:
         if again and can_restart(site, self.processes):
             differs = [drift.entry(one.name, _RUNS, why, site=site.name) for one, why in stale.items()]
             self._say("restart (%s)" % ("; ".join(stale.values()) or "new release"), *differs)
+        if not switch and served.differs(site, site.release_id):
+            now = site.path("served", "now")
+            self._say("write " + now, drift.entry(now, "leads to the release", "not so", drift.changed(now), site.name))
         if self.check_mode:
             problem = None if again else running.unhealthy(site, self.processes, patience=2)
             if problem:
@@ -114,6 +118,7 @@ class Activation:
         problem = problem or next(iter(self._stale(waited=True).values()), None)
         if problem:
             self._back(problem, switched=switch or known is None)
+        served.note(site, site.release_id)
         gid = account(site).pw_gid
         # Again where a run died before their end.
         if switch or files.state(site.release).get("activated") is None:

@@ -9,7 +9,7 @@ import tarfile
 import time
 
 from ansible_collections.webstack.django.plugins.module_utils import drift
-from ansible_collections.webstack.django.plugins.module_utils.release import accounts, files, static
+from ansible_collections.webstack.django.plugins.module_utils.release import accounts, files, served, static
 from ansible_collections.webstack.django.plugins.module_utils.release.site import Site
 
 
@@ -66,3 +66,14 @@ def receive(site: Site, archive: str | None, check_mode: bool) -> list[str]:
         files.remove(os.path.join(site.releases, name))
     static.publish(site, [name for name in kept if name not in old], check_mode=False, prune=True)
     return actions
+
+
+def served_now(site: Site, check_mode: bool) -> list[str]:
+    """Forget the pages that this web server has kept: every application server has the release now."""
+    if not site.present or not served.differs(site, site.release_id, everywhere=True):
+        return []
+    if not check_mode:
+        served.note(site, site.release_id, everywhere=True)
+    now = site.path("served", "now")
+    leads = drift.entry(now, "leads to the release", "not so", drift.changed(now), site.name)
+    return [drift.Action("%s: forget the pages of other releases than %s" % (site.name, site.release_id), leads)]

@@ -75,6 +75,7 @@ DEFAULTS: dict[str, Any] = {
     "activate": [],
     "health": None,
     "keep_releases": 5,
+    "page_cache": False,
 }
 HEALTH: dict[str, Any] = {
     "socket": None,

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 
-from ansible_collections.webstack.django.plugins.module_utils.release import files, running, static
+from ansible_collections.webstack.django.plugins.module_utils.release import files, running, served, static
 from ansible_collections.webstack.django.plugins.module_utils.release.commands import PATH, run
 from ansible_collections.webstack.django.plugins.module_utils.release.site import Site
 
@@ -56,4 +56,7 @@ def go(site: Site, name: str, processes: Sequence[running.Process]) -> str | Non
     """Turn to a release that has served before; what is wrong with it, or None."""
     static.publish(site, [name, *[one for one in static.kept(site) if one != name]], check_mode=False)
     turn(site, name)
-    return restart(site, processes) or running.unhealthy(site, processes, release=name)
+    problem = restart(site, processes) or running.unhealthy(site, processes, release=name)
+    if not problem:
+        served.note(site, name)
+    return problem

@@ -140,6 +140,7 @@ def app_site(site: Site, world: World, host: Host) -> dict[str, Any]:
             "proof": True,
         },
         "keep_releases": given["keep_releases"],
+        "page_cache": given["page_cache"]["enabled"],
     }
 
 
@@ -188,7 +189,26 @@ def vhost(site: Site, world: World, host: Host) -> dict[str, Any]:
         **{key: site.given[key] for key in ("hsts_subdomains", "hsts_preload", "headers", "client_max_body_size")},
         "timeout": max(60, site.given["timeout"] + 5),  # the application gives up first, and says why in its log
         "maintenance": {"file": vhosts.page_file(name), "retry_after": site.given["maintenance"]["retry_after"]},
+        **_page_cache(site),
     }
+
+
+# Cookies of analytics, which the browser's scripts set and no application reads.
+_NOBODYS_COOKIES = ["_ga", "_ga_*", "_gid", "_gat*", "_gcl_*", "_fbp", "_fbc", "_pk_*", "_hj*", "__utm*"]
+
+
+def _page_cache(site: Site) -> dict[str, Any]:
+    """``page_cache`` of an item of ``nginx_sites``; empty where it is off, and with Apache, which has none."""
+    given = site.given["page_cache"]
+    if not given["enabled"]:
+        return {}
+    paths = [*given["skip"], *site.given["login_paths"], *site.given["login_api_paths"]]
+    health = str(site.given["health"]["path"]).partition("?")[0]
+    if health != "/":  # that is a page like others
+        paths.append(health)
+    cookies = [*_NOBODYS_COOKIES, *given["cookies"]]
+    link = f"/srv/{site.name}/served/now"
+    return {"page_cache": {**given, "skip": list(dict.fromkeys(paths)), "cookies": cookies, "release": link}}
 
 
 def _ports(plan: dict[str, Any]) -> list[dict[str, Any]]:
@@ -254,6 +274,11 @@ def _application_server(world: World, host: Host, share: int) -> dict[str, Any]:
         "django_app_sites": [app_site(site, world, host) for site in world.sites],
         "at_once": len(world.tiers["app"]) == 1 and not world.others("web", host.name) and not any(map(_slow, live)),
         "django_app_static_hosts": [web.name for web in world.others("web", host.name)],
+        # Web servers that keep pages and may have got them from another application server than their own.
+        "django_app_page_hosts": world.tiers["web"]
+        if any(site.given["page_cache"]["enabled"] for site in live)
+        and (len(world.tiers["app"]) > 1 or world.others("web", host.name))
+        else [],
     }
 
 
@@ -286,6 +311,7 @@ def for_host(name: str, world: World, absent: Sequence[str] = ()) -> dict[str, A
         "at_once": False,
         "django_app_sites": [],
         "django_app_static_hosts": [],
+        "django_app_page_hosts": [],
         "nginx_sites": [],
         "apache_sites": [],
         "tls_certificates": [],

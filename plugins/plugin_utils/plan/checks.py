@@ -21,6 +21,32 @@ RESERVED_DATABASES = frozenset(
     "postgres template0 template1 public none all replication sameuser samerole samegroup".split()
 )
 
+# Accounts that a Debian server or one of the roles has: a site of that name would share them.
+RESERVED = frozenset(
+    """root daemon bin sys sync games man lp mail news uucp proxy www-data backup list irc gnats nobody sudo adm
+    systemd-network systemd-resolve systemd-timesync systemd-journal systemd-coredump messagebus sshd _apt postgres redis
+    mysql memcache nginx apache gunicorn webstack ssh cron docker ubuntu debian admin dbus getty user tty disk kmem dialout
+    fax voice cdrom floppy tape audio video dip plugdev staff users nogroup shadow utmp sasl src crontab render kvm input
+    netdev operator tls loaded valkey""".split()
+)
+# What people call keys elsewhere.
+ALIASES = {
+    **dict.fromkeys(("branch", "tag", "commit", "ref", "revision"), "version"),
+    **dict.fromkeys(("url", "git", "git_url", "repository"), "repo"),
+    **dict.fromkeys(("host", "hosts", "hostname", "hostnames", "server_name"), "domains"),
+    **dict.fromkeys(("environment", "environ", "env_vars", "variables"), "env"),
+    **dict.fromkeys(("db", "databases"), "database"),
+    **dict.fromkeys(("webserver", "server", "httpd"), "web_server"),
+    **dict.fromkeys(("ssl", "https", "acme", "letsencrypt"), "tls"),
+    **dict.fromkeys(("micro_cache", "microcache", "cache_pages", "html_cache"), "page_cache"),
+    **dict.fromkeys(("cert", "chain", "fullchain", "crt"), "certificate"),
+    **dict.fromkeys(("private_key", "privkey"), "key"),
+    **dict.fromkeys(("appserver", "wsgi_server", "application_server"), "app_server"),
+    **dict.fromkeys(("init", "service_manager", "supervisor"), "process_manager"),
+    **dict.fromkeys(("workers_processes", "procfile", "services"), "processes"),
+    **dict.fromkeys(("cron", "crons", "cronjobs", "timers", "periodic"), "schedules"),
+}
+
 
 def matches(pattern: re.Pattern[str], words: str) -> Callable[[Any], str]:
     return lambda value: "" if pattern.fullmatch(value) else f"{value!r} is not {words}"
@@ -42,6 +68,10 @@ def login_path(value: str) -> str:
     if not re.fullmatch(r"/[A-Za-z0-9._~*/-]*", value):
         return f"{value!r} must be a path like '/accounts/login/'; '*' stands for one part of it"
     return ""
+
+
+def cookie_name(value: str) -> str:
+    return matches(re.compile(r"[A-Za-z0-9_.*-]+"), "a name of a cookie; '*' stands for any letters")(value)
 
 
 def absolute(value: str) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.checks import (
+    ALIASES,
     DOTTED,
     PACKAGE,
     PYTHON,
@@ -22,6 +23,7 @@ from ansible_collections.webstack.django.plugins.plugin_utils.plan.checks import
     absolute,
     broker,
     calendar,
+    cookie_name,
     database,
     env_value,
     header_name,
@@ -36,30 +38,6 @@ from ansible_collections.webstack.django.plugins.plugin_utils.plan.checks import
     url_path,
 )
 
-# Accounts that a Debian server or one of the roles has: a site of that name would share them.
-RESERVED = frozenset(
-    """root daemon bin sys sync games man lp mail news uucp proxy www-data backup list irc gnats nobody sudo adm
-    systemd-network systemd-resolve systemd-timesync systemd-journal systemd-coredump messagebus sshd _apt postgres redis
-    mysql memcache nginx apache gunicorn webstack ssh cron docker ubuntu debian admin dbus getty user tty disk kmem dialout
-    fax voice cdrom floppy tape audio video dip plugdev staff users nogroup shadow utmp sasl src crontab render kvm input
-    netdev operator tls loaded valkey""".split()
-)
-# What people call keys elsewhere.
-_ALIASES = {
-    **dict.fromkeys(("branch", "tag", "commit", "ref", "revision"), "version"),
-    **dict.fromkeys(("url", "git", "git_url", "repository"), "repo"),
-    **dict.fromkeys(("host", "hosts", "hostname", "hostnames", "server_name"), "domains"),
-    **dict.fromkeys(("environment", "environ", "env_vars", "variables"), "env"),
-    **dict.fromkeys(("db", "databases"), "database"),
-    **dict.fromkeys(("webserver", "server", "httpd"), "web_server"),
-    **dict.fromkeys(("ssl", "https", "acme", "letsencrypt"), "tls"),
-    **dict.fromkeys(("cert", "chain", "fullchain", "crt"), "certificate"),
-    **dict.fromkeys(("private_key", "privkey"), "key"),
-    **dict.fromkeys(("appserver", "wsgi_server", "application_server"), "app_server"),
-    **dict.fromkeys(("init", "service_manager", "supervisor"), "process_manager"),
-    **dict.fromkeys(("workers_processes", "procfile", "services"), "processes"),
-    **dict.fromkeys(("cron", "crons", "cronjobs", "timers", "periodic"), "schedules"),
-}
 TLS_MODES = ("auto", "acme", "selfsigned", "provided", "off")
 # What a user writes as the engine of a database, and Django's own name of it. MariaDB serves what is asked of MySQL.
 ENGINES = {"postgresql": "postgresql", "mariadb": "mysql", "mysql": "mysql", "sqlite": "sqlite3"}
@@ -107,8 +85,8 @@ def shown(value: Any) -> str:
 def nearest(name: str, known: Iterable[str]) -> str:
     """``; did you mean X?`` for a misspelt name, else the known names."""
     choices = sorted(known)
-    if _ALIASES.get(name) in choices:
-        return f"did you mean {_ALIASES[name]!r}?"
+    if ALIASES.get(name) in choices:
+        return f"did you mean {ALIASES[name]!r}?"
     match = difflib.get_close_matches(name.lower().replace("-", "_"), choices, n=1, cutoff=0.6)
     return f"did you mean {match[0]!r}?" if match else f"known are {', '.join(choices)}"
 
@@ -371,6 +349,21 @@ SITE: dict[str, Option] = {
         keys={
             "page": Option("str", "Its page, HTML in UTF-8: in the checkout, or an absolute path here. A small one of ours if not given.", check=page),
             "retry_after": Option("int", "Seconds after which they are asked to come back.", 300, low=1, high=604800, nullable=False),
+        },
+    ),
+    "page_cache": Option(
+        "dict",
+        "Whether nginx keeps pages for a moment, for visitors who are not logged in (docs/serving.md).",
+        {},
+        keys={
+            "enabled": Option("bool", "Whether pages are kept.", False, nullable=False),
+            "seconds": Option("int", "How long a page is served as it is, where the application does not say it in `Cache-Control`.", 10, low=1, high=3600, nullable=False),
+            "stale_seconds": Option("int", "For how much longer it is served while a new one is made.", 60, low=0, high=86400, nullable=False),
+            "skip": Option("list", "Beginnings of paths that are never kept, beside `login_paths`, `login_api_paths` and `health.path`. `*` is one part of a path.", ["/admin/"], items=Option("str", "", check=login_path)),
+            "cookies": Option("list", "Cookies that say nothing of their owner, beside the well-known ones of analytics; `*` stands for any letters.", [], items=Option("str", "", check=cookie_name)),
+            "headers": Option("list", "More headers of requests that are somebody's own, beside `Authorization` and the like.", [], items=Option("str", "", check=matches(re.compile(r"[A-Za-z][A-Za-z0-9-]*"), "a name of a header like 'X-Customer'"))),
+            "size_mb": Option("int", "Room for the pages on disk, in MB.", 100, low=1, high=1048576, nullable=False),
+            "status_header": Option("bool", "Whether the header X-Cache says where an answer comes from.", False, nullable=False),
         },
     ),
     "login_paths": Option(

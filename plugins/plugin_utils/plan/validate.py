@@ -10,12 +10,11 @@ from typing import Any
 
 from ansible_collections.webstack.django.plugins.module_utils.calendar_cron import cron
 from ansible_collections.webstack.django.plugins.plugin_utils.plan import certificates, domains, placeholders
-from ansible_collections.webstack.django.plugins.plugin_utils.plan.checks import RESERVED_DATABASES
+from ansible_collections.webstack.django.plugins.plugin_utils.plan.checks import RESERVED, RESERVED_DATABASES
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.complete import complete
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.context import World
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.schema import (
     ENGINES,
-    RESERVED,
     SITE,
     Error,
     kind_of,
@@ -207,6 +206,7 @@ def _texts(site: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _between(found: Sequence[dict[str, Any]], errors: list[Error]) -> None:
     """Mistakes that only two sites together make."""
+    _page_caches([site for site in found if site["state"] == "present"], errors)
     names: set[str] = set()
     owner: dict[str, str] = {}
     databases: dict[str, str] = {}
@@ -239,6 +239,19 @@ def _between(found: Sequence[dict[str, Any]], errors: list[Error]) -> None:
             other = databases.setdefault(database, name)
             if other != name:
                 errors.append(Error(name, "database.name", f"{database!r} is the database of site {other} already"))
+
+
+def _page_caches(found: Sequence[dict[str, Any]], errors: list[Error]) -> None:
+    server = next((site["web_server"] for site in found if site["web_server"]), "nginx")
+    for site in found:
+        given = site["page_cache"]
+        if given["enabled"] and server == "apache":
+            text = "needs nginx, and the sites are served by apache; take it away, or choose web_server: nginx"
+            errors.append(Error(site["name"] or "", "page_cache", text))
+        for number, path in enumerate(given["skip"]):
+            if path == "/":
+                text = "is every page; write enabled: false, or name the paths that are not to be kept"
+                errors.append(Error(site["name"] or "", f"page_cache.skip[{number}]", text))
 
 
 def topology(groups: Mapping[str, Sequence[str]], sites: Sequence[Mapping[str, Any]] = ()) -> list[Error]:
