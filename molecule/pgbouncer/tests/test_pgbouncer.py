@@ -87,6 +87,11 @@ def test_many_clients_share_few_connections(host) -> None:
         assert superuser(host, "SELECT count(*) FROM pg_stat_activity WHERE usename = 'blog'") == "3"
 
 
+def test_a_database_may_have_another_name(host) -> None:
+    assert sql(host, "SELECT current_user, current_database()", "blog", "blog-reports").stdout == "blog|blog\n"
+    assert sql(host, "SELECT 1", "shop", "blog-reports").rc != 0
+
+
 def test_there_is_no_port(host) -> None:
     assert host.run("ss -Hltnp | grep -E 'pgbouncer|:6432'").stdout == ""
     assert host.check_output("pgrep -u pgbouncer -c pgbouncer") == "1"

@@ -18,7 +18,7 @@ REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9,._ -]+\])?\s*
 
 # Databases of PostgreSQL itself, and words that mean something else in its access rules.
 RESERVED_DATABASES = frozenset(
-    "postgres template0 template1 public none all replication sameuser samerole samegroup".split()
+    "postgres pgbouncer template0 template1 public none all replication sameuser samerole samegroup".split()
 )
 
 
