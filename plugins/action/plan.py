@@ -11,7 +11,7 @@ from typing import Any
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.webstack.django.plugins.plugin_utils import deliver, packing
-from ansible_collections.webstack.django.plugins.plugin_utils.plan import certificates, inspect, roles, validate
+from ansible_collections.webstack.django.plugins.plugin_utils.plan import certificates, inspect, pooler, roles, validate
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.build import for_host
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.context import Site, World, broker
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.inventory import Inventory, mistakes
@@ -173,13 +173,20 @@ class ActionModule(ActionBase):
         sites = [Site.from_dict(one) for one in variables["webstack_sites"]]
         inventory = Inventory(variables, self._templar)
         served = tiers(variables["groups"], everyone, name)
+        store = next(iter(served["database"]), name)
         world = World(
-            sites, served, hosts, of_run(variables, self._templar.template), str(inventory.value(_TLS, name) or "")
+            sites,
+            served,
+            hosts,
+            of_run(variables, self._templar.template),
+            str(inventory.value(_TLS, name) or ""),
+            _connections(hostvars[store]),
         )
         self._fail(validate.addresses(world))
         if name in served["web"]:
             self._fail([Error(*found) for found in certificates.topology(world, served["web"])])
         if name in world.tiers["app"]:
+            self._fail(pooler.too_many(world, store))
             self._fail(inspect.python_versions(world, hosts[name]))
         absent = unwanted({key: inventory.value(key, name) for key in hostvars[name] if key.endswith("_state")})
         plan = for_host(name, world, absent)
@@ -203,6 +210,14 @@ class ActionModule(ActionBase):
             for role in (*everywhere, *plan["parts"])
             for error in roles.unmet(role, inventory.variables, plan, self._templar)
         ]
+
+
+def _connections(variables: Mapping[str, Any]) -> int:
+    """How many connections PostgreSQL takes on a server; what is no number, the role itself refuses."""
+    settings = variables.get("postgresql_settings")
+    given = settings.get("max_connections") if isinstance(settings, Mapping) else None
+    number = str(given or variables.get("postgresql_max_connections") or "")
+    return int(number) if number.isdecimal() else World.connections
 
 
 def _host_of(name: str, variables: Mapping[str, Any]) -> Host:

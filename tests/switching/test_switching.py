@@ -1,4 +1,4 @@
-"""A converged server whose site chooses another web server, application server, process manager or cache, under light load."""
+"""A converged server whose site chooses another web server, application server, process manager, cache or a pooler, under light load."""
 
 from __future__ import annotations
 
@@ -12,10 +12,17 @@ from servers import ROOT, Run, Server, project
 
 HOST = "plain.example.com"
 URL = f"https://{HOST}"
-BASE = {"web_server": "nginx", "app_server": "gunicorn", "process_manager": "systemd", "cache": "redis"}
+BASE = {
+    "web_server": "nginx",
+    "app_server": "gunicorn",
+    "process_manager": "systemd",
+    "cache": "redis",
+    "database": "postgresql",
+}
 OTHER = {"web_server": "apache", "app_server": "uwsgi", "process_manager": "supervisord", "cache": "memcached"}
+POOLED = {"pooler": "pgbouncer"}
 # One after another, and then back at once.
-SWITCHES: list[dict[str, str]] = [*({key: value} for key, value in OTHER.items()), BASE]
+SWITCHES: list[dict[str, Any]] = [*({key: value} for key, value in OTHER.items()), {"database": POOLED}, BASE]
 FEW_SECONDS = 20.0  # on a machine that does other things beside; docs/switching.md has what was measured
 # The name of each part's processes, its units, and the header in its files.
 LEFT = {
@@ -27,6 +34,7 @@ LEFT = {
     "supervisord": ("supervisord", "supervisor.service", "supervisord"),
     "redis": ("redis-server", "redis-server@plain-cache.service", "redis"),
     "memcached": ("memcached", "memcached@plain-cache.service", "memcached"),
+    "pgbouncer": ("pgbouncer", "pgbouncer.service pgbouncer.socket", "pgbouncer"),
 }
 
 
@@ -74,21 +82,35 @@ def visits(server: Server, cookie: str = "") -> tuple[int, str]:
     return json.loads(answer["body"])["visits"], answer["headers"].get("set-cookie", cookie).split(";")[0]
 
 
-@pytest.mark.parametrize("choices", SWITCHES, ids=["-".join(one.values()) for one in SWITCHES])
-def test_switch(machine: Machine, choices: dict[str, str], record_property: Any) -> None:
+def part(choice: Any) -> str:
+    """What was chosen, by its name."""
+    return str(choice["pooler"] if isinstance(choice, dict) else choice)
+
+
+def pooled_clients(server: Server) -> bool:
+    """Whether the site's processes are clients of the pooler, and a command is PostgreSQL's own."""
+    ask = "from django.db import connection as c; print(c.settings_dict['HOST'])"
+    assert server.run(f'webstack-manage plain shell -c "{ask}" | tail -n 1') == "/run/postgresql\n"
+    console = "runuser -u pgbouncer -- psql -XAtq -h /run/pgbouncer -p 6432 pgbouncer -c 'SHOW CLIENTS' | grep -c '|plain|plain|'"
+    return int(server.run(f"cd /; {console} || true").strip() or 0) > 0
+
+
+@pytest.mark.parametrize("choices", SWITCHES, ids=["-".join(map(part, one.values())) for one in SWITCHES])
+def test_switch(machine: Machine, choices: dict[str, Any], record_property: Any) -> None:
     server = machine.server
     before = {key: machine.site[key] for key, value in choices.items() if machine.site[key] != value}
     count, cookie = visits(server)
     run = machine.converge_under_load(**choices)
     assert run.rc == 0, run.end
     record_property("seen", json.dumps(machine.seen))
-    print(f"{' '.join(choices.values())}: {machine.seen}")
+    print(f"{' '.join(map(part, choices.values()))}: {machine.seen}")
     assert machine.seen["requests"] > 20
     assert machine.seen["longest"] < FEW_SECONDS, machine.seen
     again, _cookie = visits(server, cookie)
     assert again == count + 1  # the session is still there
-    for part in before.values():
-        assert leftovers(server, part) == []
+    for one in before.values():
+        assert one == "postgresql" or leftovers(server, part(one)) == []
+    assert pooled_clients(server) == (machine.site["database"] == POOLED)
     run = machine.converge()
     assert (run.rc, run.changed) == (0, 0), run.end
     assert server.run("systemctl --failed --plain --no-legend") == ""

@@ -91,6 +91,10 @@ _SMALL = st.fixed_dictionaries(
                     "password_version": st.integers(1, 9),
                 },
             ),
+            st.fixed_dictionaries(
+                {"pooler": st.just("pgbouncer")},
+                optional={"over": st.sampled_from(["socket", "tcp"]), "pool_size": st.integers(1, 9)},
+            ),
         ),
         "env": st.dictionaries(
             st.from_regex(r"[A-Z][A-Z_]{0,8}", fullmatch=True),

@@ -94,6 +94,29 @@ def test_a_project_without_a_mail_server_is_deployed(
     assert found["SILENCED_SYSTEM_CHECKS"] == expected + (["mail.E001"] if silenced else [])
 
 
+def test_what_goes_through_a_pooler_keeps_nothing_beyond_a_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
+    remote = {**SITE["database"], "host": "10.0.0.3", "sslmode": "require"}
+    own = {"ENGINE": "django.db.backends.postgresql", "DISABLE_SERVER_SIDE_CURSORS": False}
+    options = {"prepare_threshold": 5, "sslmode": "verify-full", "connect_timeout": 3}
+    settings = {"DATABASES": {"default": {**own, "OPTIONS": options}}}
+    past = applied(settings, monkeypatch, database=remote)["DATABASES"]["default"]
+    assert (past["HOST"], past["PASSWORD"], past["DISABLE_SERVER_SIDE_CURSORS"]) == ("10.0.0.3", "p", False)
+    assert past["OPTIONS"] == {**options, "sslmode": "require"}
+    monkeypatch.setenv("WEBSTACK_POOLER", "/run/pgbouncer:6432")
+    assert applied(settings, monkeypatch, database=remote)["DATABASES"]["default"] == {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": "blog",
+        "USER": "blog",
+        "PASSWORD": "",
+        "HOST": "/run/pgbouncer",
+        "PORT": "6432",
+        "OPTIONS": {"prepare_threshold": None, "connect_timeout": 3},
+        "CONN_MAX_AGE": 60,
+        "CONN_HEALTH_CHECKS": True,
+        "DISABLE_SERVER_SIDE_CURSORS": True,
+    }
+
+
 def test_what_a_project_says_of_its_own_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     storages = {"default": {"BACKEND": "storages.S3"}, "staticfiles": {"BACKEND": "whitenoise.X"}}
     own = {

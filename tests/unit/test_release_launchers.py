@@ -101,6 +101,30 @@ def test_scripts_come_and_go(site: dict[str, Any], tmp_path: Path) -> None:
     assert os.listdir(tmp_path / "releases/one/run") == []
 
 
+def test_processes_go_through_a_pooler_and_all_else_past_it(site: dict[str, Any], tmp_path: Path) -> None:
+    """Also once the site has none any more, where the release, and so its scripts, stayed what they were."""
+    program = tmp_path / "releases/one/venv/bin/tell"
+    program.write_text('#!/bin/sh\necho "$PGHOST|$ODD"\n')
+    program.chmod(0o755)
+    odd = "a $(touch x) `b` \"c\" 'd' \\ e"
+    pooled = {"env": {"PGHOST": "/run/pgbouncer", "ODD": odd}, "past": ["listen"]}
+    made = Site(
+        {**site, "env": {"PGHOST": "/run/postgresql"}, "processes": {"web": "tell", "listen": "tell"}, "pooled": pooled}
+    )
+    configure.apply(made, {}, check_mode=False)
+
+    def said(process: str, environment: dict[str, str]) -> str:
+        script = tmp_path / "releases/one/run" / process
+        more = {"PATH": os.environ["PATH"], **environment}
+        return subprocess.run([script], env=more, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+
+    assert made.variables["PGHOST"] == "/run/postgresql"
+    assert said("web", made.variables) == f"/run/pgbouncer|{odd}\n"
+    assert said("listen", made.variables) == "/run/postgresql|\n"
+    assert said("web", {"PGHOST": "/run/postgresql"}) == "/run/postgresql|\n"
+    assert not (tmp_path / "x").exists()
+
+
 WSGI, ASGI = "config.wsgi:application", "config.asgi:application"
 
 
@@ -132,6 +156,13 @@ def test_what_is_served(site: dict[str, Any], tmp_path: Path, given: Any, interf
 def test_processes_name_the_configuration(site: dict[str, Any]) -> None:
     digests = {
         Site({**site, **more}).digest({})
-        for more in ({}, {"processes": {"web": "a"}}, {"processes": {"web": "b"}}, {"wsgi": WSGI}, {"asgi": ASGI})
+        for more in (
+            {},
+            {"processes": {"web": "a"}},
+            {"processes": {"web": "b"}},
+            {"wsgi": WSGI},
+            {"asgi": ASGI},
+            {"pooled": {"past": ["a"]}},
+        )
     }
-    assert len(digests) == 5
+    assert len(digests) == 6

@@ -145,7 +145,7 @@ class Activation:
         site = self.site
         wanted = {**site.variables, **configure.release_environment(site, self.digest)}
         if site["processes"]:
-            for name in launchers.VARIABLES:  # set by the scripts of the release
+            for name in (*launchers.VARIABLES, *site.pooled):  # set by the scripts of the release
                 wanted.pop(name, None)
         paths = [site.current, site.environment_path, os.path.join(site.release, "env")]
         found = {}

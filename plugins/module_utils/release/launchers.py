@@ -11,15 +11,21 @@ from __future__ import annotations
 import os
 import re
 
-from ansible_collections.webstack.django.plugins.module_utils.release.site import Site
+from ansible_collections.webstack.django.plugins.module_utils.release.site import POOLED, Site
 
 VARIABLES = ("PATH", "VIRTUAL_ENV")  # that the scripts set
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 _SCRIPT = """\
 #!/bin/sh
 {header}export VIRTUAL_ENV={venv} PATH={venv}/bin:/usr/local/bin:/usr/bin:/bin
-{line}
+{pooled}{line}
 """
+# While the site has a connection pooler; a release that was made then serves without one as well.
+_THROUGH = """\
+for name in $(env | sed -n 's/^%s\\([A-Za-z_][A-Za-z0-9_]*\\)=.*/\\1/p'); do
+  eval "export $name=\\"\\$%s$name\\""
+done
+""" % (POOLED, POOLED)
 # What `exec` cannot start: it is the shell's own (POSIX 2.14, and what it reserves).
 _OWN_WORDS = frozenset(
     "! . : alias bg break case cd command continue eval exec exit export for getopts hash if read readonly return set "
@@ -42,7 +48,8 @@ def scripts(site: Site, header: str) -> dict[str, str]:
             raise site.error(
                 "prepare", "processes.%s: %s: %s" % (name, error, line), "correct the command line"
             ) from error
-        result[str(name)] = _SCRIPT.format(header=header, venv=site.venv, line=text)
+        through = site.pooled and name not in (site["pooled"].get("past") or [])
+        result[str(name)] = _SCRIPT.format(header=header, venv=site.venv, pooled=_THROUGH if through else "", line=text)
     return result
 
 

@@ -42,6 +42,7 @@ DEFAULTS: dict[str, Any] = {
     "dependencies": {"tool": None, "file": None, "directory": "", "groups": [], "extras": [], "add": []},
     "packages": {"build": [], "run": []},
     "env": {},
+    "pooled": None,
     "files": [],
     "build": [],
     "commands": {
@@ -87,6 +88,7 @@ HEALTH: dict[str, Any] = {
     "timeout": 60,
     "proof": False,
 }
+POOLED = "WEBSTACK_POOLED_"  # begins the names of variables
 _SECRET_NAME = re.compile(r"KEY|SECRET|PASS|TOKEN|CREDENTIAL|URL|DSN|URI|AUTH", re.IGNORECASE)
 _URL_PASSWORD = re.compile(r"(\w+://[^/@\s:]*:)[^/@\s]+@")
 
@@ -268,6 +270,8 @@ class Site:
     def variables(self) -> dict[str, str]:
         """/etc/webstack/<site>/env: the site's variables, and the secrets that the overlay reads."""
         result = {name: str(value) for name, value in self["env"].items() if value is not None}
+        # What goes through the connection pooler has these without the prefix (`launchers`); all else goes past it.
+        result.update({POOLED + name: str(value) for name, value in self.pooled.items()})
         if self["settings_overlay"]:
             if self["secret_key"]:
                 result["WEBSTACK_SECRET_KEY"] = self["secret_key"]
@@ -277,6 +281,11 @@ class Site:
             if self["cache"]:
                 result["WEBSTACK_CACHE_URL"] = self["cache"]["url"]
         return result
+
+    @property
+    def pooled(self) -> dict[str, str]:
+        """Variables of the processes that go through a connection pooler."""
+        return (self["pooled"] or {}).get("env") or {}
 
     @property
     def cache_kind(self) -> str | None:
@@ -298,7 +307,9 @@ class Site:
 
     def digest(self, overlay: dict[str, str]) -> str:
         """A name for everything that configures a built release; processes carry it in their environment."""
-        keys = "files commands collectstatic order shared directories static media processes release_header".split()
+        keys = (
+            "files commands collectstatic order shared directories static media processes pooled release_header".split()
+        )
         parts = [self.variables, overlay, {key: self[key] for key in keys}, self.application]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 

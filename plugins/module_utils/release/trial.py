@@ -175,6 +175,7 @@ def _running(site: Site, command: list[str], path: str) -> Iterator[tuple[_Trial
     environment = base_environment(site)
     for file in (site.environment_path, os.path.join(site.release, "env")):
         environment.update(read_environment(files.read_text(file) or ""))
+    environment.update(site.pooled)  # as its script does, which uWSGI is tried without
     environment["PATH"] = os.path.join(site.venv, "bin") + ":" + environment["PATH"]
     environment["VIRTUAL_ENV"] = site.venv
     environment["WEBSTACK_RELEASE_FILE"] = os.path.join(site.release, "release.json")

@@ -13,6 +13,7 @@ from ansible_collections.webstack.django.plugins.plugin_utils.plan import (
     certificates,
     firewall,
     placeholders,
+    pooler,
     processes,
     stores,
 )
@@ -102,6 +103,7 @@ def app_site(site: Site, world: World, host: Host) -> dict[str, Any]:
         "dependencies": _dependencies(site),
         "packages": packages(site),
         "env": environment(site, values),
+        "pooled": pooler.variables(site, world, host),
         "files": resolved_files(site, values),
         "build": given["build"],
         "commands": _commands(site),
@@ -266,6 +268,9 @@ def _application_server(world: World, host: Host, share: int) -> dict[str, Any]:
         "python_run_packages": sorted({one for site in live for one in packages(site)["run"]}),
         "gunicorn_instances": instances["gunicorn"],
         "uwsgi_instances": instances["uwsgi"],
+        "pgbouncer_databases": pooler.databases(
+            world, host, {one["name"]: one for of in instances.values() for one in of if one["state"] == "present"}
+        ),
         "systemd_processes": of["systemd"],
         "supervisord_processes": of["supervisord"],
         "supervisord_replaces": [
@@ -305,6 +310,7 @@ def for_host(name: str, world: World, absent: Sequence[str] = ()) -> dict[str, A
         "python_run_packages": [],
         "gunicorn_instances": [],
         "uwsgi_instances": [],
+        "pgbouncer_databases": [],
         "systemd_processes": [],
         "supervisord_processes": [],
         "supervisord_replaces": [],

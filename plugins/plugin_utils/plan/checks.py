@@ -18,7 +18,7 @@ REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9,._ -]+\])?\s*
 
 # Databases of PostgreSQL itself, and words that mean something else in its access rules.
 RESERVED_DATABASES = frozenset(
-    "postgres template0 template1 public none all replication sameuser samerole samegroup".split()
+    "postgres pgbouncer template0 template1 public none all replication sameuser samerole samegroup".split()
 )
 
 # Accounts that a Debian server or one of the roles has: a site of that name would share them.
@@ -27,7 +27,7 @@ RESERVED = frozenset(
     systemd-network systemd-resolve systemd-timesync systemd-journal systemd-coredump messagebus sshd _apt postgres redis
     mysql memcache nginx apache gunicorn webstack ssh cron docker ubuntu debian admin dbus getty user tty disk kmem dialout
     fax voice cdrom floppy tape audio video dip plugdev staff users nogroup shadow utmp sasl src crontab render kvm input
-    netdev operator tls loaded valkey""".split()
+    netdev operator tls loaded valkey pgbouncer""".split()
 )
 # What people call keys elsewhere.
 ALIASES = {

@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,7 @@ class World:
     hosts: Mapping[str, Host]
     master: bytes
     tls_email: str = ""
+    connections: int = 100  # that PostgreSQL takes: postgresql_max_connections
 
     @property
     def live(self) -> list[Site]:
@@ -175,7 +176,8 @@ def release_id(site: Site) -> str:
     keys = """project_dir settings wsgi asgi interface app_server manage python dependencies packages settings_overlay files
     build commands collectstatic order shared directories static media package database cache""".split()
     queue = broker(site).partition("://")[0]  # which library, and not where
-    store = {key: value for key, value in given["database"].items() if key != "switch_from"}  # only allows the switch
+    # What only allows a switch, or is the environment's.
+    store = {key: one for key, one in given["database"].items() if key not in ("switch_from", "pooler", "pool_size")}
     inputs = {**{key: given[key] for key in keys}, "database": store, "overlay": overlay(site), "broker": queue}
     text = json.dumps([BUILD, inputs, site.detected], sort_keys=True, default=str)
     commit = site.commit or hashlib.sha256(str(given["package"]).encode()).hexdigest()
@@ -234,10 +236,15 @@ def media_url(site: Site) -> str:
     return next(one for one in (found, "/media/", "/uploads/") if one != static_url(site))
 
 
-def placeholder_values(site: Site, world: World, host: Host) -> dict[str, str]:
-    """The values of the placeholders."""
+def placeholder_values(
+    site: Site,
+    world: World,
+    host: Host,
+    reach: Callable[[Site, World, Host], dict[str, Any] | None] = database,
+) -> dict[str, str]:
+    """The values of the placeholders; ``reach`` says how the database is reached."""
     root = f"/srv/{site.name}"
-    base = database(site, world, host) or {}
+    base = reach(site, world, host) or {}
     release = f"{root}/releases/{release_id(site)}"
     values = {f"database.{key}": str(base.get(key) or "") for key in ("engine", "host", "port", "name", "user")}
     given_root = site.given["static"]["root"]

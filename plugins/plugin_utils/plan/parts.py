@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ansible_collections.webstack.django.plugins.plugin_utils.plan import pooler
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.context import World, caches
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.schema import ENGINES
 
@@ -16,6 +17,7 @@ _MARKERS: dict[str, tuple[str, str]] = {
     "nginx": (_DROP_IN.format("nginx"), "nginx"),
     "apache": (_DROP_IN.format("apache2"), "apache2"),
     "supervisord": (_DROP_IN.format("supervisor"), "supervisord"),
+    "pgbouncer": (_DROP_IN.format("pgbouncer"), "pgbouncer"),
 }
 _PACKAGED = {
     "nginx": "/usr/sbin/nginx",
@@ -23,6 +25,7 @@ _PACKAGED = {
     "supervisord": "/usr/bin/supervisord",
     "redis": "/usr/bin/redis-server",
     "memcached": "/usr/bin/memcached",
+    "pgbouncer": "/usr/sbin/pgbouncer",
 }
 _INSTANCES = {
     "redis": ("/etc/redis/redis-{}.conf", "/etc/valkey/valkey-{}.conf"),
@@ -45,6 +48,7 @@ def chosen(world: World, served: Sequence[str]) -> list[str]:
         "database": [("postgresql", "postgresql" in engines), ("mariadb", "mysql" in engines)],
         "cache": [("redis", bool(caches(world)) or not live), ("memcached", bool(caches(world, "memcached")))],
         "app": [
+            ("pgbouncer", bool(pooler.sites(world))),
             ("gunicorn", "gunicorn" in servers),
             ("uwsgi", "uwsgi" in servers),
             ("supervisord", "supervisord" in managers),

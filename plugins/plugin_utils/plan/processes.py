@@ -42,6 +42,7 @@ class Process:
     stop_timeout: int = 60
     memory_max_mb: int | None = None
     calendar: str | None = None
+    pooler: bool = True  # whether it goes through `database.pooler`
 
 
 def beside_web(site: Site) -> list[Process]:
@@ -68,10 +69,11 @@ def beside_web(site: Site) -> list[Process]:
                 one.get("stop_signal", "TERM"),
                 one.get("stop_timeout") or warm,
                 one.get("memory_max_mb"),
+                pooler=one.get("pooler", True),
             )
         )
     for one in site.given["schedules"]:
-        found.append(Process(one["name"], one["run"], one["hosts"] == "first", calendar=one["calendar"]))
+        found.append(Process(one["name"], one["run"], one["hosts"] == "first", calendar=one["calendar"], pooler=False))
     return found
 
 

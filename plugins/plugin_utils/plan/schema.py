@@ -115,6 +115,7 @@ def _command(text: str) -> Option:
 
 _REQUIRED_PACKAGE = Option("str", "", check=matches(REQUIREMENT, "a requirement like 'name>=1.2'"))
 _EXTENSION = Option("str", "", check=matches(re.compile(r"[a-z][a-z0-9_-]*"), "an extension name"))
+_APPLICATION = re.compile(DOTTED.pattern + r"(:[A-Za-z_][A-Za-z0-9_.]*)?")
 _STATUS = Option("int", "", low=100, high=599)
 _TEXT = Option("str", "", check=line)
 PROCESS_NAME = re.compile(r"[a-z][a-z0-9_-]{0,30}")
@@ -129,6 +130,7 @@ PROCESS = {
     "stop_signal": Option("str", "Signal that stops it.", "TERM", ("TERM", "INT", "QUIT", "HUP", "USR1", "USR2", "WINCH")),
     "stop_timeout": Option("int", "Seconds that it gets to finish what it is at; 300 for Celery's workers, else 60.", low=1, high=86400),
     "memory_max_mb": Option("int", "Hard limit of its memory in MB.", low=32, high=4194304),
+    "pooler": Option("bool", "false: goes past `database.pooler`, as what needs a session must (LISTEN, advisory locks).", True, nullable=False),
 }  # fmt: skip
 
 SITE: dict[str, Option] = {
@@ -159,16 +161,8 @@ SITE: dict[str, Option] = {
     ),
     "project_dir": Option("str", "Directory of manage.py in the checkout. Detected.", check=relative),
     "settings": Option("str", "Settings module. Detected.", check=matches(DOTTED, "a module name like 'config.settings'")),
-    "wsgi": Option(
-        "str",
-        "WSGI application. Detected.",
-        check=matches(re.compile(DOTTED.pattern + r"(:[A-Za-z_][A-Za-z0-9_.]*)?"), "a name like 'config.wsgi:application'"),
-    ),
-    "asgi": Option(
-        "str",
-        "ASGI application. Detected.",
-        check=matches(re.compile(DOTTED.pattern + r"(:[A-Za-z_][A-Za-z0-9_.]*)?"), "a name like 'config.asgi:application'"),
-    ),
+    "wsgi": Option("str", "WSGI application. Detected.", check=matches(_APPLICATION, "a name like 'config.wsgi:application'")),
+    "asgi": Option("str", "ASGI application. Detected.", check=matches(_APPLICATION, "a name like 'config.asgi:application'")),
     "interface": Option("str", "Which of the two is served. `auto`: asgi for Channels, Daphne and projects without WSGI.", "auto", ("auto", "wsgi", "asgi")),
     "manage": Option("str", "Path of manage.py in the checkout. Detected.", check=relative),
     "python": Option("str", "Version of Python. Without it the distribution's.", check=matches(PYTHON, "a version like '3.13'")),
@@ -280,6 +274,8 @@ SITE: dict[str, Option] = {
             "switch_from": Option("str", "The engine that served until now, once its data was dumped: see docs/switching.md.", choices=tuple(ENGINES)),
             "over": Option("str", "How it is reached on the same host: by unix socket without a password, or by TCP with one.", "socket", ("socket", "tcp")),
             "password_version": Option("int", "Raise it to change the password.", 1, low=1, high=1000000),
+            "pooler": Option("str", "What stands between the site's processes and PostgreSQL: see docs/operating.md.", "none", ("none", "pgbouncer"), nullable=False),
+            "pool_size": Option("int", "Connections of the pooler on each application server; from the processes, and what PostgreSQL takes, if not given.", low=1, high=10000),
         },
     ),
     "cache": Option("str", "What caches.", "redis", ("redis", "memcached", "none")),

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible_collections.webstack.django.plugins.plugin_utils.plan import pooler
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.context import (
     MEMCACHED_PORT,
     REDIS_PORT,
@@ -55,6 +56,7 @@ def postgresql(world: World, host: Host, memory: int) -> dict[str, Any]:
             for site, base in sites
             for app in remote
         ],
+        "postgresql_peers": pooler.peers(world, host),
     }
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.webstack.django.plugins.module_utils.calendar_cron import cron
-from ansible_collections.webstack.django.plugins.plugin_utils.plan import certificates, domains, placeholders
+from ansible_collections.webstack.django.plugins.plugin_utils.plan import certificates, domains, placeholders, pooler
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.checks import RESERVED, RESERVED_DATABASES
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.complete import complete
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.context import World
@@ -97,6 +97,7 @@ def _database(given: dict[str, Any], label: str, errors: list[Error]) -> None:
     engine, before = given["engine"], given["switch_from"]
     if engine in ENGINES and before in ENGINES and ENGINES[engine] == ENGINES[before]:
         errors.append(Error(label, "database.switch_from", f"is the engine itself ({engine}); remove the line"))
+    errors += pooler.mistakes(given, label)
     if given["extensions"] and engine in ENGINES and engine != "postgresql":
         errors.append(Error(label, "database.extensions", f"belong to postgresql; {engine} has none, remove the line"))
     if engine in ("mariadb", "mysql") and given["name"] in _MYSQL_OWN:

@@ -38,6 +38,13 @@ def connection(old, wanted, version):
         _mysql(options, wanted)
     elif wanted.get("sslmode"):
         options["sslmode"] = wanted["sslmode"]
+    pooler = os.environ.get("WEBSTACK_POOLER") if family == "postgresql" else None
+    if pooler:
+        options.pop("sslmode", None)
+        # A connection is the site's for one transaction: what lasts longer would be somebody else's.
+        new["DISABLE_SERVER_SIDE_CURSORS"] = True
+        if "prepare_threshold" in options:
+            options["prepare_threshold"] = None
     if options.get("pool"):
         new["CONN_MAX_AGE"] = 0  # Django pools these connections itself, and refuses both
     elif version >= (4, 1):
@@ -50,6 +57,9 @@ def connection(old, wanted, version):
         PORT=str(wanted.get("port") or ""),
         OPTIONS=options,
     )
+    if pooler:
+        new["HOST"], _colon, new["PORT"] = pooler.rpartition(":")
+        new["PASSWORD"] = ""  # the account of the process is the proof
     return new
 
 
