@@ -14,7 +14,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ansible_collections.webstack.django.plugins.module_utils import drift
-from ansible_collections.webstack.django.plugins.module_utils.release import backup, configure, files, integrity, trial
+from ansible_collections.webstack.django.plugins.module_utils.release import (
+    backup,
+    compress,
+    configure,
+    files,
+    integrity,
+    trial,
+)
 from ansible_collections.webstack.django.plugins.module_utils.release.commands import account, failed
 from ansible_collections.webstack.django.plugins.module_utils.release.project import Project
 from ansible_collections.webstack.django.plugins.module_utils.release.site import ReleaseError, Site, command
@@ -131,6 +138,8 @@ def _steps(
     missed = half or any(step in skip for step in order)
     if root and os.path.isdir(root):
         files.seal(root, gid, readable=True)  # wherever they lie, the web server reads them through public/
+        if root.startswith(site.release + os.sep):  # elsewhere the site could lay a link in root's way
+            compress.static(root, os.path.join(site.path("public"), site["static"]["url"].strip("/")))
     if not half:
         integrity.note_release(site)
     files.update_state(
