@@ -9,6 +9,7 @@ from typing import Any
 
 import plan_worlds as worlds
 import pytest
+from ansible_collections.webstack.django.plugins.action.plan import _connections
 from ansible_collections.webstack.django.plugins.plugin_utils.plan import pooler, validate
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.build import for_host
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.context import release_id
@@ -197,3 +198,17 @@ TAKES = "PostgreSQL of h1 takes 50 (postgresql_max_connections), 10 of which are
 def test_pools_larger_than_postgresql_takes_are_refused(raw: list[dict[str, Any]], messages: list[str]) -> None:
     world = dataclasses.replace(worlds.servers(TIERS, 4).world(worlds.valid(*raw), "h2"), connections=50)
     assert [str(error) for error in pooler.too_many(world, "h1")] == messages
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, 100),
+        ({"postgresql_max_connections": 50}, 50),
+        ({"postgresql_max_connections": "60"}, 60),
+        ({"postgresql_max_connections": 50, "postgresql_settings": {"max_connections": 70}}, 70),
+        ({"postgresql_max_connections": [], "postgresql_settings": ["max_connections"]}, 100),
+    ],
+)
+def test_what_postgresql_takes_is_what_its_role_is_told(variables: dict[str, Any], expected: int) -> None:
+    assert _connections(variables) == expected

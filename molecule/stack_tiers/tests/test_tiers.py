@@ -71,7 +71,7 @@ def test_the_database_takes_only_encrypted_connections_of_its_sites(other):
 
 @pytest.mark.parametrize("site", SITES)
 def test_applications_share_encrypted_connections(other, browse, site):
-    """Through the pooler beside each of them; a command goes to the other server itself."""
+    """Through the pooler beside each of them."""
     assert [page["status"] for page in browse(*[{"url": f"https://{site}.example.com/"}] * 6)] == [200] * 6
     for name in ("app1", "app2"):
         app = other(name)
@@ -79,12 +79,15 @@ def test_applications_share_encrypted_connections(other, browse, site):
         assert app.run(show.format(site) % "CLIENTS").stdout != ""
         servers = app.run(show.format(site) % "SERVERS").stdout.splitlines()
         assert servers and all("TLSv1.3" in line for line in servers)
-    ask = "from django.db import connection as c; c.cursor(); print(c.connection.info.host)"
+    # Who knows the password is the pooler.
+    script = other("app1").check_output(f"cat /srv/{site}/current/run/web")
+    assert "WEBSTACK_POOLED_" in script and "@" not in script
+
+
+def test_a_command_goes_to_the_other_server_itself(other):
     address = other("db1").ansible.get_variables()["bed_address"]
-    assert other("app1").check_output(f"webstack-manage {site} shell -c %s | tail -n 1", ask) == address
-    # The password is PostgreSQL's affair and the pooler's.
-    run = other("app1").check_output(f"cat /srv/{site}/current/run/web")
-    assert "WEBSTACK_POOLED_" in run and "@" not in run
+    ask = "from django.db import connection as c; c.cursor(); print(c.connection.info.host)"
+    assert other("app1").check_output("webstack-manage plain shell -c %s | tail -n 1", ask) == address
 
 
 def test_the_cache_asks_for_a_password_and_speaks_tls(other):
