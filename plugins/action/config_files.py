@@ -19,6 +19,7 @@ from ansible import constants as C
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.template import trust_as_template
+from ansible_collections.webstack.django.plugins.module_utils.services_run import UNIT
 
 _ITEM = {
     "path": {"type": "path", "required": True},
@@ -65,8 +66,9 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
         task_vars = task_vars or {}
-        _result, args = self.validate_argument_spec(argument_spec=SPEC)
-        packed = base64.b64encode(zlib.compress(json.dumps(self.rendered(args, task_vars)).encode())).decode()
+        _result, args = self.validate_argument_spec(argument_spec={**SPEC, "services": _list(UNIT)})
+        payload = {**self.rendered(args, task_vars), "services": args["services"]}
+        packed = base64.b64encode(zlib.compress(json.dumps(payload).encode())).decode()
         return self._execute_module(
             module_name="webstack.django.config_files_apply",
             module_args={"payload": packed},

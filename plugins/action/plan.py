@@ -11,7 +11,7 @@ from typing import Any
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.webstack.django.plugins.plugin_utils import deliver, packing
-from ansible_collections.webstack.django.plugins.plugin_utils.plan import certificates, inspect, pooler, validate
+from ansible_collections.webstack.django.plugins.plugin_utils.plan import certificates, inspect, pooler, roles, validate
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.build import for_host
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.context import Site, World, broker
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.inventory import Inventory, mistakes
@@ -105,6 +105,7 @@ class ActionModule(ActionBase):
         sites = inventory.sites(hosts)
         if not inventory.defined:
             self._display.warning("django_sites is not defined: the servers are prepared, and no site is deployed")
+        inventory.options(hosts)
         errors = inventory.errors
         selected, wrong = select(sites, wanted)
         errors += wrong or override(selected, version)
@@ -196,7 +197,19 @@ class ActionModule(ActionBase):
                 if part in plan["parts"]
             ]
         )
+        if hosts[name].distribution:  # a deployment goes without facts, and sets up nothing
+            self._fail(self._options(inventory, name, plan))
         return {"webstack_plan": plan}
+
+    def _options(self, inventory: Inventory, name: str, plan: Mapping[str, Any]) -> list[Error]:
+        """What is wrong with the options of the roles that the server is to have."""
+        inventory.options([name], facts=True)
+        everywhere = ["os", "sshd", *(["python"] if "app" in plan["tiers"] else [])]
+        return inventory.errors or [
+            error
+            for role in (*everywhere, *plan["parts"])
+            for error in roles.unmet(role, inventory.variables, plan, self._templar)
+        ]
 
 
 def _connections(variables: Mapping[str, Any]) -> int:

@@ -12,6 +12,15 @@ from typing import Any
 from ansible_collections.webstack.django.plugins.module_utils import drift
 
 _SHOWN_LINES = 20
+_STEP = {
+    "name": {"type": "str", "required": True},
+    "unless": {"type": "list", "elements": "str", "required": True},
+    "run": {"type": "list", "elements": "list", "default": []},
+    "hint": {"type": "str"},
+    "environment": {"type": "dict", "default": {}},
+    "timeout": {"type": "int", "default": 600},
+}
+SPEC = {"steps": {"type": "list", "elements": "dict", "required": True, "options": _STEP}}
 
 
 class EnsureError(Exception):

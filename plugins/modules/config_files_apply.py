@@ -11,7 +11,7 @@ description:
   - Called by the action plugin P(webstack.django.config_files#module); not meant to be used by itself.
 options:
   payload:
-    description: The rendered files, directories to prune and checkers; JSON, compressed, in base64.
+    description: The rendered files, directories to prune, checkers, and units; JSON, compressed, in base64.
     type: str
     required: true
 attributes:
@@ -71,6 +71,16 @@ rc:
   description: Its exit status; null where it was not started or did not end in time.
   returned: when a checker refused
   type: int
+actions:
+  description: What was, or would be, done to units.
+  returned: when there are units
+  type: list
+  elements: str
+unmet:
+  description: Units that systemd skips on this host because of a condition in them.
+  returned: when there are units
+  type: list
+  elements: str
 stdout:
   description: What it said, standard error included. Values from files with C(diff=false) are hidden.
   returned: when a checker refused
@@ -95,6 +105,8 @@ from ansible_collections.webstack.django.plugins.module_utils.config_files_trans
     explain,
     pending,
 )
+
+_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
 def _converge(module, payload, transaction, result):
@@ -126,6 +138,23 @@ def _converge(module, payload, transaction, result):
         refused(module, outcome.refusal, changes, result)
 
 
+def _services(module, services, result):
+    """The units, once the files are what is declared; where they fail, the files stay and the next run goes on."""
+    from ansible_collections.webstack.django.plugins.module_utils.services import ServiceError  # needed by few
+    from ansible_collections.webstack.django.plugins.module_utils.services_run import run
+
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+    try:
+        done = run(module, services)
+    except ServiceError as error:
+        module.fail_json(msg=str(error), **result)
+    result.update(actions=done["actions"], unmet=done["unmet"], changed=result["changed"] or done["changed"])
+    result["drift"] += done["drift"]
+    if "diff" in done:
+        result["diff"].append(done["diff"])
+
+
 def _interrupted(number, _frame):
     raise config_files.ConfigError(f"interrupted by signal {number}; run it again")
 
@@ -142,7 +171,7 @@ def main():
     # The arguments hold every file's content: hand out the paths instead of them.
     invocation = {"module_args": {"paths": [raw["path"] for raw in payload["files"]]}}
     result = {"changed": False, "changed_paths": [], "checked": "no", "invocation": invocation}
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+    for number in _SIGNALS:
         signal.signal(number, _interrupted)
     transaction = Transaction()
     try:
@@ -155,6 +184,8 @@ def main():
         module.fail_json(msg=explain("", error), **result)
     finally:
         transaction.close()
+    if payload.get("services"):
+        _services(module, payload["services"], result)
     module.exit_json(**result)
 
 

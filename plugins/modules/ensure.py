@@ -80,22 +80,11 @@ actions:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.webstack.django.plugins.module_utils import drift
-from ansible_collections.webstack.django.plugins.module_utils.ensure import EnsureError, converge
+from ansible_collections.webstack.django.plugins.module_utils.ensure import SPEC, EnsureError, converge
 
 
 def main():
-    options = {
-        "name": {"type": "str", "required": True},
-        "unless": {"type": "list", "elements": "str", "required": True},
-        "run": {"type": "list", "elements": "list", "default": []},
-        "hint": {"type": "str"},
-        "environment": {"type": "dict", "default": {}},
-        "timeout": {"type": "int", "default": 600},
-    }
-    module = AnsibleModule(
-        argument_spec={"steps": {"type": "list", "elements": "dict", "required": True, "options": options}},
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
     try:
         actions = converge(module.params["steps"], module.check_mode)
     except EnsureError as error:

@@ -117,58 +117,20 @@ unmet:
   elements: str
 """
 
-import os
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.webstack.django.plugins.module_utils.services import Manager, ServiceError
-from ansible_collections.webstack.django.plugins.module_utils.services_drift import entries
+from ansible_collections.webstack.django.plugins.module_utils.services import ServiceError
+from ansible_collections.webstack.django.plugins.module_utils.services_run import UNIT, run
 
 
 def main():
-    options = {
-        "name": {"type": "str", "required": True},
-        "state": {"type": "str", "choices": ["started", "stopped"], "default": "started"},
-        "enabled": {"type": "bool", "default": True},
-        "masked": {"type": "bool", "default": False},
-        "ports": {"type": "list", "elements": "int", "default": []},
-        "reload_on": {"type": "list", "elements": "str", "default": []},
-        "restart_on": {"type": "list", "elements": "str", "default": []},
-        "listens": {"type": "list", "elements": "path", "default": []},
-        "run_if": {"type": "path"},
-        "retried": {"type": "bool", "default": False},
-    }
     module = AnsibleModule(
-        argument_spec={"services": {"type": "list", "elements": "dict", "required": True, "options": options}},
+        argument_spec={"services": {"type": "list", "elements": "dict", "required": True, "options": UNIT}},
         supports_check_mode=True,
     )
-    if not os.path.isdir("/run/systemd/system"):
-        module.fail_json(
-            msg="systemd is not running on this host, so no service can be managed: webstack.django needs a host "
-            "that was booted with systemd (a container with /lib/systemd/systemd as its first process is one)"
-        )
     try:
-        manager = Manager(module.run_command)
-        actions = manager.converge(module.params["services"], module.check_mode)
+        result = run(module, module.params["services"])
     except ServiceError as error:
         module.fail_json(msg=str(error))
-    result = {
-        "changed": bool(actions),
-        "actions": actions,
-        "unmet": manager.unmet,
-        "drift": manager.removed + entries(manager.found),
-    }
-    if manager.unmet:
-        module.warn(
-            "Left out on this host, where a condition of the unit is not met (in a container, for instance): "
-            + ", ".join(manager.unmet)
-        )
-    if manager.crashing:
-        module.warn(
-            "Failing again and again since before this run (journalctl -u NAME says why): "
-            + ", ".join(manager.crashing)
-        )
-    if module._diff and actions:
-        result["diff"] = {"before": "", "after": "".join(f"{action}\n" for action in actions)}
     module.exit_json(**result)
 
 

@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.webstack.django.plugins.action.ensure import question
 from ansible_collections.webstack.django.plugins.module_utils import ensure
 
 
@@ -87,3 +89,26 @@ def test_the_environment_and_the_last_lines(tmp_path: Path) -> None:
     assert ensure.run(["sh", "-c", "echo $NUMBER $LC_ALL"], {"NUMBER": 5}) == (0, "5 C.UTF-8")
     words = said(step(tmp_path / "a", "seq 100; exit 1"))
     assert words.splitlines()[1:] == [str(number) for number in range(81, 101)]
+
+
+@pytest.mark.parametrize(
+    ("unless", "more", "holds"),
+    [
+        (["true"], {}, True),
+        (["false"], {}, False),
+        (["no-such-program"], {}, False),
+        (["sh", "-c", 'test "$(pwd) $1 $LC_ALL" = "/ it\'s $(x) C.UTF-8"', "sh", "it's $(x)"], {}, False),
+        (["sh", "-c", 'test "$(pwd) $1 $LC_ALL" = "/ it\'s \\$(x) C.UTF-8"', "sh", "it's $(x)"], {}, True),
+        (["sh", "-c", 'test "$A" = "5 6"'], {"environment": {"A": "5 6"}}, True),
+        (["sleep", "60"], {"timeout": 1}, False),
+        (["sh", "-c", "cat >&2"], {}, True),  # it does not eat the questions that follow
+    ],
+)
+def test_a_shell_asks_the_same(tmp_path: Path, unless: list[str], more: dict[str, Any], holds: bool) -> None:
+    asked: dict[str, Any] = {"name": "x", "unless": unless, "environment": {}, "timeout": 600, **more}
+    assert ensure.holds(asked)[0] is holds
+    for steps in ([asked], [asked, asked], [asked, {**asked, "unless": ["true"]}]):
+        done = subprocess.run(["sh"], input=question(steps), text=True, capture_output=True, cwd=tmp_path, check=False)
+        assert (done.returncode == 0, done.stdout, done.stderr) == (holds, "", "")
+    last = subprocess.run(["sh"], input=question([asked, {**asked, "unless": ["false"]}]), text=True, check=False)
+    assert last.returncode == 1

@@ -73,6 +73,9 @@ all:
     mail: x
     nginx_sits: []
     webstack_memory_mb: 2G
+    redis_implementation: keydb
+    os_users: [{{name: ada, keyz: []}}]
+    os_hostname: "{{{{ ansible_facts.distribution }}}}"
     django_sites:
       - name: blog
         domains: ["{{{{ nowhere }}}}", blog.example.com]
@@ -96,6 +99,8 @@ all:
         "site lost: path: a template in it cannot be resolved: 'lost' is undefined",
         "site shop: domains: must be a list, not the text 'shop.example.com'; write [shop.example.com]",
         "site shop: version: must be text, and YAML reads it as the number 1.1; put quotes around what you wrote",
+        "os_users: unknown: os_users.keyz. Supported parameters include: groups, home, keys, name, shell, state, sudo.",
+        "redis_implementation: value of redis_implementation must be one of: redis, valkey, got: keydb",
         "webstack_memory_mb of web1: must be a number of MB, at least 256, not the text '2G'",
         "webstack_memory_mb of web2: must be a number of MB, at least 256, not the text '2G'",
         f"site gone: path: '{tmp_path}/gone' is no directory on this machine; give the directory of the project",
@@ -117,6 +122,30 @@ all:
     assert status != 0
     assert mistakes(output) == [
         "private_address of db1: is not known, since this run leaves that server out; set it, or run without --limit"
+    ]
+
+
+def test_what_the_roles_refuse_is_said_before_a_server_is_changed(tmp_path: Path, project: Path) -> None:
+    """Facts are known here, and so is what depends on them; the roles' own preflights come as words of the plan."""
+    inventory = f"""
+all:
+  hosts: {{web1: {HERE}}}
+  vars:
+    os_hostname: "{{{{ ansible_facts.distribution }}}}.{{{{ ansible_facts.nothing }}}}"
+    sshd_port: 65536
+    python_uv_version: latest
+    django_sites: [{{name: blog, domains: [blog.example.com], path: {project}}}]
+"""
+    status, output = plan(tmp_path, inventory)
+    assert status != 0
+    [template] = mistakes(output)
+    assert template.startswith("os_hostname: a template in it cannot be resolved: ")
+    assert template.endswith("'nothing'")
+    status, output = plan(tmp_path, inventory, "-e", "os_hostname=web1")
+    assert status != 0
+    assert mistakes(output) == [
+        "sshd: sshd_port: 65536 is no port; give a number from 1 to 65535",
+        'python: python_uv_version: latest is no version; write it in quotes, like "0.13.9"',
     ]
 
 

@@ -245,7 +245,7 @@ def _application_server(world: World, host: Host, share: int) -> dict[str, Any]:
     return {
         "os_system_users": [{"name": site.name, "home": f"/srv/{site.name}", "state": "present"} for site in live],
         "python_versions": sorted({site.given["python"] for site in live if site.given["python"]}),
-        "os_run_packages": sorted({one for site in live for one in packages(site)["run"]}),
+        "python_run_packages": sorted({one for site in live for one in packages(site)["run"]}),
         "gunicorn_instances": instances["gunicorn"],
         "uwsgi_instances": instances["uwsgi"],
         "pgbouncer_databases": pooler.databases(
@@ -282,7 +282,7 @@ def for_host(name: str, world: World, absent: Sequence[str] = ()) -> dict[str, A
         "parts": parts,
         "os_system_users": [],
         "python_versions": [],
-        "os_run_packages": [],
+        "python_run_packages": [],
         "gunicorn_instances": [],
         "uwsgi_instances": [],
         "pgbouncer_databases": [],

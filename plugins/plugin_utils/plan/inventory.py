@@ -5,17 +5,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-import yaml
 from ansible.errors import AnsibleError  # type: ignore[import-untyped]
-from ansible_collections.webstack.django.plugins.plugin_utils.plan import validate
+from ansible_collections.webstack.django.plugins.plugin_utils.plan import roles, validate
 from ansible_collections.webstack.django.plugins.plugin_utils.plan.schema import Error
 
 _IGNORED = ("webstack_ignore_variables", "webstack_ignore_groups")
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast where PyYAML has it
-_COLLECTION = Path(__file__).resolve().parents[3]
 
 
 def mistakes(errors: Sequence[Error]) -> str:
@@ -30,15 +26,6 @@ def _label(site: Any, number: int) -> str:
     """The name of a site whose templates are not resolved yet."""
     name = site.get("name") if isinstance(site, Mapping) else None
     return str(name) if name and "{{" not in str(name) else f"number {number + 1}"
-
-
-def _role_options() -> dict[str, list[str]]:
-    """The options of every role of the collection."""
-    found = {}
-    for path in _COLLECTION.glob("roles/*/meta/argument_specs.yml"):
-        specs = yaml.load(path.read_text(), Loader=_LOADER)["argument_specs"]
-        found[path.parts[-3]] = [name for spec in specs.values() for name in spec.get("options", {})]
-    return found
 
 
 class Inventory:
@@ -60,7 +47,7 @@ class Inventory:
         hostvars, groups = self.variables["hostvars"], self.variables["groups"]
         names = sorted({name for host in hosts for name in hostvars[host]})
         ignored = {name: self._names(name) for name in _IGNORED}
-        self.errors += validate.variables(names, _role_options(), ignored["webstack_ignore_variables"])
+        self.errors += validate.variables(names, roles.specs(), ignored["webstack_ignore_variables"])
         self.errors += validate.group_names(groups, ignored["webstack_ignore_groups"])
         raw = [self.value("django_sites", host) for host in hosts]
         self.defined = any(one is not None for one in raw)
@@ -72,6 +59,19 @@ class Inventory:
         unresolved |= {(site, "repo") for site, key in unresolved if key in validate.SOURCES}
         self.errors += [error for error in found if (error.site, error.key) not in unresolved]
         return sites
+
+    def options(self, hosts: Sequence[str], facts: bool = False) -> None:
+        """Check the values of the options of roles; those that need facts are left while there are none."""
+        known = {name for options in roles.specs().values() for name in options}
+        for host in hosts:
+            given = self.variables["hostvars"][host]
+            for name in sorted(known.intersection(given)):
+                try:
+                    wrong = roles.mistyped(name, self.templar.template(given[name]))
+                except AnsibleError as error:
+                    wrong = f"a template in it cannot be resolved: {' '.join(str(error).split())}" if facts else ""
+                if wrong:
+                    self.errors.append(Error("", name, wrong))
 
     def value(self, name: str, host: str) -> Any:
         """A variable of a server; templates in it that cannot be resolved are mistakes, each at its place."""

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.webstack.django.plugins.module_utils.calendar_cron import cron
@@ -324,7 +324,7 @@ def addresses(world: World) -> list[Error]:
     return errors
 
 
-def variables(names: Sequence[str], known: Mapping[str, Sequence[str]], ignored: Sequence[str] = ()) -> list[Error]:
+def variables(names: Sequence[str], known: Mapping[str, Iterable[str]], ignored: Sequence[str] = ()) -> list[Error]:
     """Top-level variables with the prefix of a role that the role does not know, and misspelt ones.
 
     Args:
