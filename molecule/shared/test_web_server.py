@@ -40,7 +40,8 @@ def curl(host, path="/", *options, name="pair.example.com"):
 
 def workers(host):
     """The processes that answer; a reload would make new ones."""
-    return sorted(host.check_output(f"pgrep -P $(systemctl show -p MainPID --value {UNIT})").split())
+    listed = host.check_output(f"pgrep -aP $(systemctl show -p MainPID --value {UNIT})").splitlines()
+    return sorted(line.split()[0] for line in listed if "nginx: cache" not in line)  # one of those ends by itself
 
 
 @contextmanager
