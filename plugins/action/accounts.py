@@ -47,4 +47,14 @@ class ActionModule(ActionBase):
                 return {**done, "msg": f"the account {one['name']}: {done.get('msg')}"}
             result["changed"] = result["changed"] or done["changed"]
             result["drift"] += differences(done, _USER, one["name"])
+        if self._task.diff:
+            result["diff"] = [
+                {
+                    "before_header": each["thing"],
+                    "after_header": each["thing"],
+                    "before": f"{each['found']}\n",
+                    "after": f"{each['expected']}\n",
+                }
+                for each in result["drift"]
+            ]
         return result

@@ -46,8 +46,8 @@ attributes:
     description: Says what would be changed.
     support: full
   diff_mode:
-    description: What differs is in C(drift).
-    support: partial
+    description: Shows what differs of each account.
+    support: full
 author: webstack.django maintainers (@webstack)
 """
 
