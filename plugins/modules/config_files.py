@@ -18,7 +18,7 @@ options:
   services:
     description:
       - Units that are brought into their state when the files are what is declared, each with the options of
-        M(webstack.django.services#module). A unit that fails is an error; the files stay, and the next run goes on from there.
+        M(webstack.django.services). A unit that fails is an error; the files stay, and the next run goes on from there.
     type: list
     elements: dict
     default: []
