@@ -8,7 +8,6 @@ taken over, and a compressed file cannot outlive its original.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import stat
@@ -26,16 +25,17 @@ def _packed(content: bytes) -> bytes:
     return packer.compress(content) + packer.flush()
 
 
-def _same(path: str, content: bytes) -> bool:
-    """Whether a compressed file of the release before is this one, whole and unchanged."""
+def _known(path: str, content: bytes) -> bytes:
+    """What a compressed file of the release before holds, if it is this one, whole and unchanged; else nothing."""
     try:
         info = os.lstat(path)
         if not stat.S_ISREG(info.st_mode) or info.st_uid != os.geteuid():
-            return False
+            return b""
         with open(path, "rb") as file:
-            return zlib.decompress(file.read(), _GZIP) == content
+            packed = file.read()
+        return packed if zlib.decompress(packed, _GZIP) == content else b""
     except (OSError, zlib.error):
-        return False
+        return b""
 
 
 def _one(path: str, known: str) -> bool:
@@ -44,11 +44,8 @@ def _one(path: str, known: str) -> bool:
         return False
     with open(path, "rb") as file:
         content = file.read()
-    if _same(known, content):
-        with contextlib.suppress(OSError):  # another file system
-            os.link(known, target)
-            return True
-    packed = _packed(content)
+    # A copy, no link: what is done to a release while it is made must not reach into another one.
+    packed = _known(known, content) or _packed(content)
     if len(packed) > len(content) * _WORTH:
         return False
     with open(target, "xb") as file:
