@@ -274,10 +274,10 @@ SITE: dict[str, Option] = {
             "switch_from": Option("str", "The engine that served until now, once its data was dumped: see docs/switching.md.", choices=tuple(ENGINES)),
             "over": Option("str", "How it is reached on the same host: by unix socket without a password, or by TCP with one.", "socket", ("socket", "tcp")),
             "password_version": Option("int", "Raise it to change the password.", 1, low=1, high=1000000),
-            "pooler": Option("str", "What stands between the site's processes and PostgreSQL: see docs/operating.md.",
-                "none", ("none", "pgbouncer"), nullable=False),
-            "pool_size": Option("int", "Connections of the pooler on each application server; from the processes, and what PostgreSQL takes, if not given.",
-                low=1, high=10000),
+            "pooler": Option(
+                "str", "What stands between the site's processes and PostgreSQL: see docs/operating.md.", "none", ("none", "pgbouncer"), nullable=False),
+            "pool_size": Option(
+                "int", "Connections of the pooler on each application server; from the processes, and what PostgreSQL takes, if not given.", low=1, high=10000),
         },
     ),
     "cache": Option("str", "What caches.", "redis", ("redis", "memcached", "none")),
@@ -355,15 +355,17 @@ SITE: dict[str, Option] = {
         {},
         keys={
             "enabled": Option("bool", "Whether pages are kept.", False, nullable=False),
-            "seconds": Option("int", "How long a page is served as it is, where the application does not say it in `Cache-Control`.",
-                10, low=1, high=3600, nullable=False),
+            "seconds": Option(
+                "int", "How long a page is served as it is, where the application does not say it in `Cache-Control`.", 10, low=1, high=3600, nullable=False),
             "stale_seconds": Option("int", "For how much longer it is served while a new one is made.", 60, low=0, high=86400, nullable=False),
-            "skip": Option("list",
-                "Beginnings of paths that are never kept, beside `login_paths`, `login_api_paths` and `health.path`. `*` is one part of a path.",
+            "skip": Option(
+                "list", "Beginnings of paths that are never kept, beside `login_paths`, `login_api_paths` and `health.path`. `*` is one part of a path.",
                 ["/admin/"], items=Option("str", "", check=login_path)),
-            "cookies": Option("list", "Cookies that say nothing of their owner, beside the well-known ones of analytics; `*` stands for any letters.",
+            "cookies": Option(
+                "list", "Cookies that say nothing of their owner, beside the well-known ones of analytics; `*` stands for any letters.",
                 [], items=Option("str", "", check=cookie_name)),
-            "headers": Option("list", "More headers of requests that are somebody's own, beside `Authorization` and the like.",
+            "headers": Option(
+                "list", "More headers of requests that are somebody's own, beside `Authorization` and the like.",
                 [], items=Option("str", "", check=matches(re.compile(r"[A-Za-z][A-Za-z0-9-]*"), "a name of a header like 'X-Customer'"))),
             "size_mb": Option("int", "Room for the pages on disk, in MB.", 100, low=1, high=1048576, nullable=False),
             "status_header": Option("bool", "Whether the header X-Cache says where an answer comes from.", False, nullable=False),
