@@ -32,7 +32,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
         _result, args = self.validate_argument_spec(argument_spec=SPEC)
-        # As input, so that it is seen in no list of processes and may be long.
+        # As input, since all tests together may be longer than a command line.
         done = self._low_level_execute_command("sh", in_data=question(args["steps"]).encode())
         if done["rc"] == 0:
             return {"changed": False, "actions": [], "drift": []}

@@ -9,7 +9,7 @@ short_description: Run commands only where the state that they bring about is no
 version_added: 0.1.0
 description:
   - Takes a list of states. For each one a test says whether it holds; where it does not, commands are run and the test is
-    asked again. All in one round trip.
+    asked again. One round trip where all hold, and one more where one does not.
   - Decides by the state of the host and not by what an earlier task changed, so a run that was killed in between is
     healed by the next one.
 options:
