@@ -159,9 +159,13 @@ class Steps:
         return outcome
 
     def _look(self, outcome: Outcome) -> None:
-        """A release that was changed on the server is built anew, under another id."""
+        """A release that was changed on the server is built anew, under another id; one at which another run is, is not judged."""
         for site in self.sites:
-            if site.present and os.path.isdir(site.releases):
+            if not site.present or not os.path.isdir(site.releases):
+                continue
+            with lock.idle(site) as free:
+                if not free:
+                    continue
                 outcome.actions += integrity.look(site, self.check_mode)
                 if not self.check_mode:
                     site.release_id = integrity.effective(site, self.wanted[site.name])

@@ -27,7 +27,13 @@ MADE_OF = ("plugins", "roles", "playbooks", "meta", "galaxy.yml")  # of the coll
 GENERAL = Path(ansible.__file__).parents[1] / "ansible_collections/community/general"
 OTHERS = {
     f"community/general/{name}": GENERAL / name
-    for name in ("MANIFEST.json", "meta/runtime.yml", "plugins/filter/dict_kv.py")
+    for name in (
+        "MANIFEST.json",
+        "meta/runtime.yml",
+        "plugins/filter/dict_kv.py",
+        "plugins/filter/keep_keys.py",
+        "plugins/plugin_utils/keys_filter.py",
+    )
 }
 JOURNAL = "/etc/systemd/journald.conf.d/webstack.conf"
 KEY = "/etc/webstack/pull/key"

@@ -4,16 +4,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.webstack.django.plugins.module_utils.release import lock
 from ansible_collections.webstack.django.plugins.module_utils.release.site import Site
+from ansible_collections.webstack.django.plugins.modules.release_apply import Outcome, Steps
 from ansible_collections.webstack.django.plugins.plugin_utils import run
 
 
@@ -22,7 +26,6 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "run").mkdir()
     monkeypatch.setattr(lock, "DIRECTORY", str(tmp_path / "run"))
     monkeypatch.setattr(lock, "LOG", str(tmp_path / "log"))
-    monkeypatch.setattr(lock, "_at_work", lambda _site: False)
     if os.geteuid() != 0:
         monkeypatch.setattr(os, "fchown", lambda _fd, _uid, _gid: None)
 
@@ -35,6 +38,14 @@ def site(tmp_path: Path) -> Site:
 
 def who(name: str, over: str = "") -> dict[str, Any]:
     return {"id": name, "who": f"{name}@laptop", "what": "deploy", "over": over}
+
+
+@contextlib.contextmanager
+def at_work(tmp_path: Path) -> Iterator[None]:
+    """As a step of a run has the site."""
+    with (tmp_path / "run/webstack-blog.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def lines(tmp_path: Path) -> list[dict[str, Any]]:
@@ -79,11 +90,23 @@ def test_a_run_that_does_nothing_any_more_is_given_up(tmp_path: Path, monkeypatc
     with pytest.raises(lock.Held):
         lock.take(one, who("bob"), "accounts")
     monkeypatch.setattr(lock.time, "time", lambda: now + 601)
-    monkeypatch.setattr(lock, "_at_work", lambda _site: True)  # a build may take longer
-    with pytest.raises(lock.Held):
+    with at_work(tmp_path), pytest.raises(lock.Held):  # a build may take longer
         lock.take(one, who("bob"), "accounts")
-    monkeypatch.setattr(lock, "_at_work", lambda _site: False)
     assert lock.take(one, who("bob"), "accounts")["id"] == "bob"
+
+
+def test_a_release_that_a_run_is_at_is_not_judged(tmp_path: Path) -> None:
+    """It has no manifest, or not yet all that is in one."""
+    release = tmp_path / "releases/new"
+    (release / "code").mkdir(parents=True)
+    (release / "release.json").write_text('{"id": "new"}')
+    given = {"name": "blog", "root": str(tmp_path), "release_id": "new", "state": "present"}
+    steps = Steps({"sites": [given], "overlay": {}}, check_mode=False)
+    with at_work(tmp_path):
+        steps._look(Outcome())
+        assert not (release / ".manifest.json").exists()
+    steps._look(Outcome())
+    assert (release / ".manifest.json").exists()
 
 
 def test_half_a_lock_is_none(tmp_path: Path) -> None:

@@ -61,19 +61,23 @@ def _alone(site: Site) -> Iterator[None]:
         os.close(fd)
 
 
-def _at_work(site: Site) -> bool:
-    """Whether a step of some run is under way."""
+@contextlib.contextmanager
+def idle(site: Site) -> Iterator[bool]:
+    """Whether no step of a run is under way; where that is so, none begins before the end."""
     try:
-        fd = os.open("/run/webstack-%s.lock" % site.name, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = os.open(os.path.join(DIRECTORY, "webstack-%s.lock" % site.name), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
-        return False
+        yield True  # nobody was ever at work
+        return
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        free = True
     except OSError:
-        return True
+        free = False
+    try:
+        yield free
     finally:
         os.close(fd)
-    return False
 
 
 def take(site: Site, run: dict[str, Any], step: str) -> dict[str, Any]:
@@ -93,8 +97,9 @@ def take(site: Site, run: dict[str, Any], step: str) -> dict[str, Any]:
         known = current(site)
         if known and known.get("id") != run["id"]:
             quiet = now - float(known.get("touched") or 0)
-            if run.get("over") not in ("*", known.get("id")) and (quiet < LOST or _at_work(site)):
-                raise Held(_words(site, known, now), known)
+            with idle(site) as free:
+                if run.get("over") not in ("*", known.get("id")) and (quiet < LOST or not free):
+                    raise Held(_words(site, known, now), known)
             audit(site, known, "interrupted", "the run ended without a word")
             known = {}
         if not known:
