@@ -22,6 +22,7 @@ import time
 from typing import Any, Callable
 
 from ansible_collections.webstack.django.plugins.module_utils import config_files, drift, services
+from ansible_collections.webstack.django.plugins.module_utils.changes import newest
 from ansible_collections.webstack.django.plugins.module_utils.ensure import run
 
 STATE_DIR = "/var/lib/webstack/access"
@@ -323,7 +324,7 @@ def stale(
                 entries.append(drift.entry(thing, "as declared", drift.short(words.splitlines()) or f"status {code}"))
             continue
         unit = show([{"name": one["unit"]}])[0]
-        changed = services.newest(list(one.get("paths") or []))
+        changed = newest(list(one.get("paths") or []))
         if unit.up and changed > unit.loaded():
             entries.append(drift.entry(unit.name, "runs with its files as they are", "has read older ones", changed))
             reasons.append(f"{unit.name} has not read its files since they changed")

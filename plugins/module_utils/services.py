@@ -14,15 +14,16 @@ import glob
 import os
 import re
 import time
-from collections.abc import Iterator
 from typing import Any, Callable
 
 from ansible_collections.webstack.django.plugins.module_utils import drift, unit_files
+from ansible_collections.webstack.django.plugins.module_utils.changes import newest
 from ansible_collections.webstack.django.plugins.module_utils.preflight import listening
 
 LOADED_DIR = "/run/webstack/loaded"
 UNIT_DIR = "/etc/systemd/system"
 HAND_OVER_SECONDS = 10.0  # in which a server that was told to end stops listening
+STOP_SECONDS = 90.0  # systemd's own: what has not stopped by then is killed
 LISTEN_SECONDS = 5.0  # after which a process has made the sockets that it listens on
 SETTLE_SECONDS = 1.0  # a process that dies at once (wrong option, port taken) is dead by then
 _PROPERTIES = (
@@ -40,36 +41,6 @@ Runner = Callable[[list[str]], tuple[int, str, str]]
 
 class ServiceError(Exception):
     """A unit could not be brought into its state; the message is for the user."""
-
-
-def newest(patterns: list[str]) -> float:
-    """The latest change time (seconds since the epoch) of files, links, directories (recursive) and globs.
-
-    The inode's change time: a file that was put in place by a rename, even an old one from a backup, is
-    new to a daemon whatever its modification time says.
-    """
-    return latest(patterns)[0]
-
-
-def latest(patterns: list[str]) -> tuple[float, str]:
-    """The same, and whose it is."""
-    found = (0.0, "")
-    for pattern in patterns:
-        for path in glob.glob(pattern) if any(mark in pattern for mark in "*?[") else [pattern]:
-            for entry in _walk(path):
-                try:
-                    found = max(found, (os.lstat(entry).st_ctime, entry))
-                except (FileNotFoundError, NotADirectoryError):
-                    continue
-    return found
-
-
-def _walk(path: str) -> Iterator[str]:
-    yield path
-    if os.path.isdir(path) and not os.path.islink(path):
-        for directory, directories, files in os.walk(path):
-            for name in directories + files:
-                yield os.path.join(directory, name)
 
 
 def seconds(value: str) -> float:
@@ -192,6 +163,11 @@ def full_name(name: str) -> str:
     return name if name.rpartition(".")[2] in _SUFFIXES else name + ".service"
 
 
+def _stopping(declared: dict[str, Any], shown: dict[str, str]) -> bool:
+    wanted = declared.get("state", "started") == "started" and not declared.get("masked")
+    return wanted and shown.get("ActiveState") == "deactivating"
+
+
 def decide(unit: Unit, directory: str = LOADED_DIR, fresh: bool = False, other: bool = False) -> list[str]:
     """The verbs that bring a unit into its state, in order; empty where it is in it already.
 
@@ -257,8 +233,13 @@ class Manager:
         return [dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in blocks]
 
     def units(self, declared: list[dict[str, Any]]) -> list[Unit]:
-        """The declared units with what systemd says of them."""
-        shown = self.show([full_name(item["name"]) for item in declared])
+        """The declared units with what systemd says of them, once none that is to run is about to stop (or to restart)."""
+        names = [full_name(item["name"]) for item in declared]
+        shown = self.show(names)
+        deadline = time.monotonic() + STOP_SECONDS
+        while any(map(_stopping, declared, shown)) and time.monotonic() < deadline:
+            time.sleep(0.1)
+            shown = self.show(names)
         return [Unit(item, properties) for item, properties in zip(declared, shown)]
 
     def converge(self, declared: list[dict[str, Any]], check_mode: bool) -> list[str]:

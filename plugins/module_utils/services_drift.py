@@ -9,7 +9,8 @@ import os
 from typing import Any
 
 from ansible_collections.webstack.django.plugins.module_utils import drift
-from ansible_collections.webstack.django.plugins.module_utils.services import UNIT_DIR, Unit, latest, newest, seconds
+from ansible_collections.webstack.django.plugins.module_utils.changes import latest, newest
+from ansible_collections.webstack.django.plugins.module_utils.services import UNIT_DIR, Unit, seconds
 
 
 def entries(found: list[tuple[Unit, list[str]]]) -> list[dict[str, Any]]:

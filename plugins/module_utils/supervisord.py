@@ -16,14 +16,9 @@ import stat
 from typing import Any
 
 from ansible_collections.webstack.django.plugins.module_utils import drift
+from ansible_collections.webstack.django.plugins.module_utils.changes import latest, newest
 from ansible_collections.webstack.django.plugins.module_utils.processes import started
-from ansible_collections.webstack.django.plugins.module_utils.services import (
-    Manager,
-    Runner,
-    full_name,
-    latest,
-    newest,
-)
+from ansible_collections.webstack.django.plugins.module_utils.services import Manager, Runner, full_name
 from ansible_collections.webstack.django.plugins.module_utils.services_drift import entries
 
 COMMAND = "/usr/local/sbin/webstack-supervisord"

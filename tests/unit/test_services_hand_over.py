@@ -48,3 +48,18 @@ def test_one_that_goes_on_listening_is_waited_for(listener: socket.socket, monke
 def test_one_that_is_about_to_end_is_waited_for_where_nobody_takes_its_ports(listener: socket.socket) -> None:
     actions, calls = stop(listener, "deactivating", ports=False)
     assert (actions, calls) == (["stop apache2.service"], ["systemctl stop -- apache2.service"])
+
+
+def test_one_that_somebody_restarts_is_none_that_stopped() -> None:
+    """A restart that is not waited for is a stop at first."""
+    states = ["deactivating", "deactivating", "active"]
+    calls: list[str] = []
+
+    def run(argv: list[str]) -> tuple[int, str, str]:
+        if argv[1] == "show":
+            state = states.pop(0) if len(states) > 1 else states[0]
+            return 0, f"Id=fail2ban.service\nLoadState=loaded\nActiveState={state}\nUnitFileState=enabled\n", ""
+        calls.append(" ".join(argv))
+        return 0, "", ""
+
+    assert (services.Manager(run).converge([{"name": "fail2ban.service"}], check_mode=False), calls) == ([], [])
