@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 from knocking import PROGRAM, answers, ssh, timed, wait
 
 LINE = '{} - - [30/Nov/2026:12:00:00 +0000] "{} HTTP/1.1" {} 512 "-" "curl/8" {} 0.010 0.009'
@@ -15,22 +16,31 @@ def test_sixty_connections_of_the_controller_are_not_limited(variables):
         assert list(pool.map(lambda _n: ssh(variables, "true"), range(60))) == [0] * 60
 
 
+# A pause for sshd, whose queue (128) would refuse some otherwise, on a busy machine.
 FLOOD = """
-import socket, sys
-made = 0
-for _time in range(260):
+import socket, sys, time
+began, made = time.monotonic(), 0
+for _time in range(2000):
     try:
-        socket.create_connection((sys.argv[1], 22), 0.15).close()
-        made += 1
+        socket.create_connection((sys.argv[1], 22), 1).close()
     except OSError:
-        pass
-print(made)
+        break
+    made += 1
+    time.sleep(0.01)
+print(made, time.monotonic() - began)
 """
 
 
+@pytest.fixture(autouse=True)
+def nobody_stays_banned(host, from_):
+    """A test that fails leaves none that the next one would meet."""
+    yield
+    host.run(f"nft flush set inet webstack ssh_rate4; fail2ban-client unban --all; {PROGRAM} unban {from_}")
+
+
 def test_the_connections_of_one_address_are_limited(host, stranger, address, from_, variables):
-    made = int(stranger.check_output("python3 -c %s %s", FLOOD, address))
-    assert 140 <= made < 250, made
+    made, seconds = map(float, stranger.check_output("python3 -c %s %s", FLOOD, address).split())
+    assert 145 <= made <= 155 + 5 * seconds, (made, seconds)  # the burst, and so many a second
     assert from_ in host.check_output("nft list set inet webstack ssh_rate4")
     assert ssh(variables, "true") == 0  # another address
     host.check_output("nft flush set inet webstack ssh_rate4")
