@@ -49,6 +49,7 @@ class ActionModule(config_files.ActionModule):
         _result, args = self.validate_argument_spec(
             argument_spec={
                 **config_files.SPEC,
+                "services": config_files.SERVICES,
                 "apply": _ARGVS,
                 "undo": _ARGVS,
                 "live": {"type": "list", "elements": "dict", "default": [], "options": _LIVE},
@@ -69,15 +70,12 @@ class ActionModule(config_files.ActionModule):
         self.token = uuid.uuid4().hex[:12]
         self.over_ssh = self._connection.transport.rpartition(".")[2] == "ssh"
         self.payload = {**self.rendered(args, {**self.variables, "access_user": self._user()}), "token": self.token}
-        self.payload.update({key: args[key] for key in ("apply", "undo", "live", "save", "seconds")})
+        self.payload.update({key: args[key] for key in ("apply", "undo", "live", "save", "seconds", "services")})
         seen = self._step("look")
-        if seen.get("failed") or not seen["changed"] or self._task.check_mode:
+        if seen.get("failed") or self._task.check_mode or not (seen["changed_paths"] or seen["not_live"]):
             return seen
-        if (
-            not seen["changed_paths"] and not seen["not_live"]
-        ):  # an earlier change was put back, and nothing is left to do
-            return seen
-        return self._change(seen)
+        done = self._change(seen)
+        return done if done.get("failed") or not args["services"] else self._services(done)
 
     # The steps ---------------------------------------------------------------------------------
 
@@ -87,6 +85,12 @@ class ActionModule(config_files.ActionModule):
             module_name=_MODULE, module_args={"step": step, "payload": packed}, task_vars=self.variables
         )
         return result
+
+    def _services(self, done: dict[str, Any]) -> dict[str, Any]:
+        """The units, now that the change is kept."""
+        more = self._step("services")
+        both = {key: [*done.get(key, []), *more.get(key, [])] for key in ("drift", "diff", "warnings")}
+        return {**done, **more, **both, "changed": True, "changed_paths": done["changed_paths"]}
 
     def _change(self, seen: dict[str, Any]) -> dict[str, Any]:
         port = self._port()

@@ -53,6 +53,7 @@ def _list(options: dict[str, Any]) -> dict[str, Any]:
     return {"type": "list", "elements": "dict", "default": [], "options": options}
 
 
+SERVICES = _list(UNIT)
 SPEC = {"files": _list(_ITEM), "prune": _list(_PRUNE), "checks": _list(_CHECK)}
 
 
@@ -66,7 +67,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
         task_vars = task_vars or {}
-        _result, args = self.validate_argument_spec(argument_spec={**SPEC, "services": _list(UNIT)})
+        _result, args = self.validate_argument_spec(argument_spec={**SPEC, "services": SERVICES})
         payload = {**self.rendered(args, task_vars), "services": args["services"]}
         packed = base64.b64encode(zlib.compress(json.dumps(payload).encode())).decode()
         return self._execute_module(

@@ -110,4 +110,11 @@ options:
         description: Whether the program may be missing. In check mode it always may.
         type: bool
         default: false
+  services:
+    description:
+      - Units that are brought into their state when the files are what is declared, and live, each with the options of
+        M(webstack.django.services). A unit that fails is an error; the files stay, and the next run goes on from there.
+    type: list
+    elements: dict
+    default: []
 """

@@ -57,3 +57,15 @@ def run(module: Any, services: list[dict[str, Any]]) -> dict[str, Any]:
     if module._diff and actions:
         result["diff"] = {"before": "", "after": "".join(f"{action}\n" for action in actions)}
     return result
+
+
+def add(module: Any, services: list[dict[str, Any]], result: dict[str, Any]) -> None:
+    """Do it after something else in the same module; where a unit fails, what was done stays, and the next run goes on."""
+    try:
+        done = run(module, services)
+    except ServiceError as error:
+        module.fail_json(msg=str(error), **result)
+    result.update(actions=done["actions"], unmet=done["unmet"], changed=result["changed"] or done["changed"])
+    result["drift"] = result.get("drift", []) + done["drift"]
+    if "diff" in done:
+        result["diff"] = [*result.get("diff", []), done["diff"]]

@@ -6,8 +6,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.webstack.django.plugins.module_utils import drift
 
 ROOT = "/proc/sys"
+MISSING = "this kernel has no such setting"
+LOCKED = "cannot be written here (%s)"
 
 
 class SysctlError(Exception):
@@ -30,7 +35,7 @@ def path_of(key: str, root: str = ROOT) -> str:
     return os.path.join(root, key)
 
 
-def _normal(value: object) -> str:
+def normal(value: object) -> str:
     """A value as the kernel compares it; YAML's true is 1."""
     return " ".join(str(int(value) if isinstance(value, bool) else value).split())
 
@@ -39,9 +44,9 @@ def _read(path: str) -> tuple[str, str]:
     """The value, or the reason why it cannot be had."""
     try:
         with open(path, encoding="utf-8") as file:
-            return _normal(file.read()), ""
+            return normal(file.read()), ""
     except FileNotFoundError:
-        return "", "this kernel has no such setting"
+        return "", MISSING
     except OSError as error:
         return "", f"cannot be read here ({error.strerror})"
 
@@ -51,7 +56,7 @@ def _locked(path: str) -> str:
     try:
         os.close(os.open(path, os.O_WRONLY | os.O_CLOEXEC))
     except OSError as error:
-        return f"cannot be written here ({error.strerror})"
+        return LOCKED % error.strerror
     return ""
 
 
@@ -59,7 +64,7 @@ def compare(settings: dict[str, object], root: str = ROOT) -> Outcome:
     """What would have to be written. Reads only."""
     outcome = Outcome()
     for key, raw in settings.items():
-        wanted = _normal(raw)
+        wanted = normal(raw)
         path = path_of(key, root)
         found, reason = _read(path)
         if not reason and found != wanted:
@@ -79,8 +84,27 @@ def apply(outcome: Outcome, root: str = ROOT) -> None:
                 file.write(wanted)
         except PermissionError as error:
             del outcome.changed[key]
-            outcome.skipped[key] = f"cannot be written here ({error.strerror})"
+            outcome.skipped[key] = LOCKED % error.strerror
         except OSError as error:
             raise SysctlError(
                 f"{key} = {wanted}: the kernel refuses this value ({error.strerror}); correct it in the settings"
             ) from error
+
+
+def result(outcome: Outcome) -> dict[str, Any]:
+    """What the module returns, without its warnings and its diff."""
+    return {
+        "changed": bool(outcome.changed),
+        "changed_keys": list(outcome.changed),
+        "skipped_keys": outcome.skipped,
+        "drift": [drift.entry(key, wanted, found) for key, (found, wanted) in outcome.changed.items()],
+    }
+
+
+def warnings(outcome: Outcome) -> list[str]:
+    """What is out of reach, and why."""
+    found = []
+    for reason in sorted(set(outcome.skipped.values())):
+        keys = [key for key in sorted(outcome.skipped) if outcome.skipped[key] == reason]
+        found.append(f"Kernel settings left as they are: {', '.join(keys)}: {reason}")
+    return found

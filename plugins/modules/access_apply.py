@@ -13,9 +13,10 @@ options:
   step:
     description:
       - V(look) compares and puts back what an earlier run left unconfirmed. V(trial) starts an sshd that sees the new files,
-        V(trial_end) stops it. V(change) starts the timer, writes the files and makes them live.
+        V(trial_end) stops it. V(change) starts the timer, writes the files and makes them live. V(services) brings the units into
+        their state afterwards, which V(look) does where nothing else is to be done.
     type: str
-    choices: [look, trial, trial_end, change]
+    choices: [look, trial, trial_end, change, services]
     required: true
   payload:
     description: The rendered files and the other options of the action; JSON, compressed, in base64.
@@ -54,6 +55,11 @@ changed_paths:
   returned: always
   type: list
   elements: str
+actions:
+  description: What was, or would be, done with the units.
+  returned: with units, and with step=look or step=services
+  type: list
+  elements: str
 not_live:
   description: Why the running state is not that of the files.
   returned: always
@@ -90,6 +96,7 @@ from ansible_collections.webstack.django.plugins.module_utils import (
     config_files_checked,
     drift,
     services,
+    services_run,
 )
 from ansible_collections.webstack.django.plugins.module_utils.config_files_declared import declared, refused
 from ansible_collections.webstack.django.plugins.module_utils.config_files_transaction import (
@@ -97,6 +104,8 @@ from ansible_collections.webstack.django.plugins.module_utils.config_files_trans
     explain,
     pending,
 )
+
+_STEPS = ["look", "trial", "trial_end", "change", "services"]
 
 
 def _changes(module, payload, view=None):
@@ -137,6 +146,8 @@ def _look(module, payload, result):
         refusal = checkers.run_all(checks) if not_live else None
     if refusal is not None:
         refused(module, refusal, changes, result)
+    if payload["services"] and (module.check_mode or not (changes or not_live)):
+        services_run.add(module, payload["services"], result)
 
 
 def _change(module, payload, result):
@@ -176,7 +187,7 @@ def _change(module, payload, result):
 def main():
     module = AnsibleModule(
         argument_spec={
-            "step": {"type": "str", "required": True, "choices": ["look", "trial", "trial_end", "change"]},
+            "step": {"type": "str", "required": True, "choices": _STEPS},
             "payload": {"type": "str", "required": True, "no_log": True},
         },
         supports_check_mode=True,
@@ -195,6 +206,8 @@ def main():
             result["unavailable"] = access_trial.start(_changes(module, payload), payload["token"])
         elif module.params["step"] == "trial_end":
             result["log"] = access_trial.end(payload["token"])
+        elif module.params["step"] == "services":
+            services_run.add(module, payload["services"], result)
         else:
             _change(module, payload, result)
     except (config_files.ConfigError, access.AccessError, services.ServiceError) as error:

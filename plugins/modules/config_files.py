@@ -14,14 +14,6 @@ description:
     live files change; where the kernel refuses that, they run after the change and everything is put back, with
     every byte, mode, owner and time stamp as before.
   - A run that was killed half-way is undone by the next one before it begins.
-options:
-  services:
-    description:
-      - Units that are brought into their state when the files are what is declared, each with the options of
-        M(webstack.django.services). A unit that fails is an error; the files stay, and the next run goes on from there.
-    type: list
-    elements: dict
-    default: []
 extends_documentation_fragment: [webstack.django.files]
 attributes:
   check_mode:

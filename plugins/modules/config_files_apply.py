@@ -138,23 +138,6 @@ def _converge(module, payload, transaction, result):
         refused(module, outcome.refusal, changes, result)
 
 
-def _services(module, services, result):
-    """The units, once the files are what is declared; where they fail, the files stay and the next run goes on."""
-    from ansible_collections.webstack.django.plugins.module_utils.services import ServiceError  # needed by few
-    from ansible_collections.webstack.django.plugins.module_utils.services_run import run
-
-    for number in _SIGNALS:
-        signal.signal(number, signal.SIG_DFL)
-    try:
-        done = run(module, services)
-    except ServiceError as error:
-        module.fail_json(msg=str(error), **result)
-    result.update(actions=done["actions"], unmet=done["unmet"], changed=result["changed"] or done["changed"])
-    result["drift"] += done["drift"]
-    if "diff" in done:
-        result["diff"].append(done["diff"])
-
-
 def _interrupted(number, _frame):
     raise config_files.ConfigError(f"interrupted by signal {number}; run it again")
 
@@ -185,7 +168,11 @@ def main():
     finally:
         transaction.close()
     if payload.get("services"):
-        _services(module, payload["services"], result)
+        from ansible_collections.webstack.django.plugins.module_utils import services_run  # needed by few
+
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+        services_run.add(module, payload["services"], result)
     module.exit_json(**result)
 
 

@@ -54,8 +54,13 @@ skipped_keys:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.webstack.django.plugins.module_utils import drift
-from ansible_collections.webstack.django.plugins.module_utils.sysctl import SysctlError, apply, compare
+from ansible_collections.webstack.django.plugins.module_utils.sysctl import (
+    SysctlError,
+    apply,
+    compare,
+    result,
+    warnings,
+)
 
 
 def main():
@@ -66,21 +71,15 @@ def main():
             apply(outcome)
     except SysctlError as error:
         module.fail_json(msg=str(error))
-    result = {
-        "changed": bool(outcome.changed),
-        "changed_keys": list(outcome.changed),
-        "skipped_keys": outcome.skipped,
-        "drift": [drift.entry(key, wanted, found) for key, (found, wanted) in outcome.changed.items()],
-    }
-    for reason in sorted(set(outcome.skipped.values())):
-        keys = [key for key in sorted(outcome.skipped) if outcome.skipped[key] == reason]
-        module.warn(f"Kernel settings left as they are: {', '.join(keys)}: {reason}")
+    done = result(outcome)
+    for words in warnings(outcome):
+        module.warn(words)
     if module._diff:
-        result["diff"] = {
+        done["diff"] = {
             "before": "".join(f"{key} = {found}\n" for key, (found, _wanted) in outcome.changed.items()),
             "after": "".join(f"{key} = {wanted}\n" for key, (_found, wanted) in outcome.changed.items()),
         }
-    module.exit_json(**result)
+    module.exit_json(**done)
 
 
 if __name__ == "__main__":

@@ -6,26 +6,11 @@ import re
 import shlex
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from servers import ROOT, Server, project
+from servers import ROOT
 from site_under_load import HOST, Site
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    directory = tmp_path_factory.mktemp("deploy")
-    server = Server("deploy", "debian13", "deploy", directory)
-    server.up()
-    try:
-        found = Site([server], Path(project(directory / "projects", "plain")))
-        run = found.play("site")
-        assert run.rc == 0, run.end
-        yield found
-    finally:
-        server.down()
 
 
 def test_deploys_in_a_row_fail_no_request(site: Site) -> None:

@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from servers import Server, project
 from site_under_load import HOST, Site
 
 KEPT = {"enabled": True, "seconds": 3600, "status_header": True}
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    directory = tmp_path_factory.mktemp("kept")
-    server = Server("kept", "debian13", "kept", directory)
-    server.up()
-    try:
-        found = Site([server], Path(project(directory / "projects", "plain")), page_cache=KEPT)
-        found.say("first")
-        run = found.play("site")
-        assert run.rc == 0, run.end
-        yield found
-    finally:
-        server.down()
+@pytest.fixture(scope="module", autouse=True)
+def keeping(site: Site) -> Iterator[None]:
+    site.given["page_cache"] = KEPT
+    site.say("first")
+    run = site.play("site")
+    assert run.rc == 0, run.end
+    yield
+    site.given.pop("page_cache")
 
 
 def look(site: Site, **headers: str) -> tuple[str, str]:

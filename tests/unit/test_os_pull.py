@@ -81,18 +81,11 @@ def play(directory: Path, tasks: list[dict[str, Any]], distribution: str = "13")
 
 def test_mistakes_are_found_before_a_server_is_touched(tmp_path: Path) -> None:
     cases = [*RIGHT, *(given for given, _words in WRONG)]
-    copies = [
-        {
-            "ansible.builtin.copy": {
-                "content": "{{ __os_pull_problems | to_json }}",
-                "dest": str(tmp_path / str(number)),
-            },
-            "vars": {"os_pull": given},
-        }
-        for number, given in enumerate(cases)
-    ]
-    play(tmp_path, copies)
-    found = [json.loads((tmp_path / str(number)).read_text()) for number in range(len(cases))]
+    note = {"found": "{{ (found | default([])) + [__os_pull_problems] }}"}
+    tasks: list[dict[str, Any]] = [{"ansible.builtin.set_fact": note, "vars": {"os_pull": given}} for given in cases]
+    tasks.append({"ansible.builtin.copy": {"content": "{{ found | to_json }}", "dest": str(tmp_path / "found")}})
+    play(tmp_path, tasks)
+    found = json.loads((tmp_path / "found").read_text())
     assert [problems for problems in found[: len(RIGHT)] if problems] == []
     for (given, words), problems in zip(WRONG, found[len(RIGHT) :]):
         assert problems and problems[0].startswith(words), (given, problems)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
+from ansible_collections.webstack.django.plugins.action.sysctl import outcome, question
 from ansible_collections.webstack.django.plugins.module_utils import sysctl
 
 
@@ -93,3 +95,31 @@ def test_a_value_that_the_kernel_refuses_is_an_error_that_names_it(
     assert str(error.value) == (
         "vm.swappiness = 1000: the kernel refuses this value (Invalid argument); correct it in the settings"
     )
+
+
+SHELL = [
+    ({"vm.swappiness": 60, "net.ipv4.tcp_rmem": "4096 131072  6291456"}, 0),
+    ({"vm.swappiness": "60", "net.ipv4.conf.eth0/5.rp_filter": False, "vm.no_such_setting": 1}, 0),
+    ({"vm.swappiness": 10}, 1),
+    ({"net.ipv4.conf.eth0/5.rp_filter": True}, 1),
+]
+
+
+@pytest.mark.parametrize(("settings", "status"), SHELL)
+@pytest.mark.parametrize("shell", ["dash", "bash"])
+def test_a_shell_sees_the_same(kernel: Path, shell: str, settings: dict[str, object], status: int) -> None:
+    done = subprocess.run([shell], input=question(settings, str(kernel)), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (status, "")
+    if status == 0:
+        assert outcome(done.stdout) == sysctl.compare(settings, str(kernel))
+    assert (kernel / "vm/swappiness").read_text() == "60\n"
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash"])
+def test_a_shell_says_why_something_cannot_be_written(shell: str) -> None:
+    """Of a setting that only tells something: root cannot write it either."""
+    settings: dict[str, object] = {"kernel.ostype": "none"}
+    done = subprocess.run([shell], input=question(settings), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert outcome(done.stdout).skipped == {"kernel.ostype": "cannot be written here (Permission denied)"}
+    assert outcome(done.stdout) == sysctl.compare(settings)
