@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -305,3 +307,25 @@ def test_only_processes_that_are_waited_for_can_fail_the_health_check() -> None:
     assert "for 0 seconds" in str(running.unhealthy(site, [web, worker], patience=0))
     web.dead = True
     assert running.unhealthy(site, [web, worker], patience=10) == "blog-web.service has failed"
+
+
+def test_a_socket_that_is_held_for_a_process_that_failed_is_not_waited_for(tmp_path: Path) -> None:
+    web, _worker = pair("systemctl", ".service", [None], [None])
+    path = str(tmp_path / "web.sock")
+    health = {
+        "socket": path,
+        "address": None,
+        "host": "",
+        "path": "/",
+        "protocol": "http",
+        "status": [],
+        "proof": False,
+    }
+    site = Site({"name": "blog", "root": str(tmp_path), "health": {**health, "timeout": 30}})
+    with socket.socket(socket.AF_UNIX) as held:
+        held.bind(path)
+        held.listen()
+        web.dead = True
+        began = time.monotonic()
+        assert running.unhealthy(site, [web]) == "blog-web.service has failed"
+    assert 2.5 < time.monotonic() - began < 6

@@ -8,6 +8,7 @@ import http.client
 import json
 import os
 import subprocess
+import threading
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -18,6 +19,7 @@ from ansible_collections.webstack.django.plugins.module_utils.release.health imp
 from ansible_collections.webstack.django.plugins.module_utils.release.site import Site
 
 _PAUSE = 0.5  # seconds between two questions
+_LOOKS = 3  # a second apart; what is seen to have failed that often does not come back by itself
 _JOURNAL_LINES = 30
 _LOG_BYTES = 100_000
 _PATIENCE = 10.0  # seconds that a site may go on giving wrong answers, once it answers
@@ -256,6 +258,38 @@ def processes(site: Site) -> list[Process]:
     return [one for one in found.values() if one.exists]
 
 
+def _failed(watched: Sequence[Process]) -> str | None:
+    """Which of the processes that are waited for has failed."""
+    for one in watched:
+        if one.waited:
+            one.read()
+            if one.failed:
+                return "%s has failed" % one.name
+    return None
+
+
+def _ask(health: dict[str, Any], timeout: float, proof: str | None, watched: Sequence[Process]) -> tuple[int, bool]:
+    """The same as ``ask``, given up when who is to answer has failed: a socket that is held for it takes the request all the same."""
+    found: list[tuple[int, bool] | Exception] = []
+
+    def answer() -> None:
+        try:
+            found.append(ask(health, timeout, proof))
+        except Exception as error:
+            found.append(error)
+
+    asking = threading.Thread(target=answer, daemon=True)
+    asking.start()
+    looks = 0
+    while not found and looks < _LOOKS:
+        asking.join(1.0)
+        looks = looks + 1 if not found and _failed(watched) else 0
+    said = found[0] if found else ConnectionError("nobody is there to answer")
+    if isinstance(said, Exception):
+        raise said
+    return said
+
+
 def unhealthy(
     site: Site,
     watched: Sequence[Process],
@@ -284,7 +318,7 @@ def unhealthy(
     words = "it does not answer"
     while True:
         try:
-            status, proved = ask(health, max(1.0, min(30.0, deadline - time.monotonic())), proof)
+            status, proved = _ask(health, max(1.0, min(30.0, deadline - time.monotonic())), proof, watched)
             healthy = good(status, health["status"])
             if healthy and (proved or not proof):
                 return None
@@ -299,12 +333,9 @@ def unhealthy(
         now = time.monotonic()
         if answered is not None and now - answered > _PATIENCE:
             return words
-        for one in watched:
-            if not one.waited:
-                continue
-            one.read()
-            if one.failed:
-                return "%s has failed" % one.name
+        broken = _failed(watched)
+        if broken:
+            return broken
         if now + _PAUSE > deadline:
             return "%s, for %d seconds" % (words, limit)
         time.sleep(_PAUSE)
