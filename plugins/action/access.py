@@ -68,7 +68,10 @@ class ActionModule(config_files.ActionModule):
         if args["seconds"] < 30:
             raise AnsibleActionFail("access: seconds: give at least 30; a new connection needs some of them")
         self.token = uuid.uuid4().hex[:12]
-        self.over_ssh = self._connection.transport.rpartition(".")[2] == "ssh"
+        # That of Mitogen has no other one beside it.
+        self.over_ssh = self._connection.transport.rpartition(".")[2] == "ssh" and hasattr(
+            self._connection, "_build_command"
+        )
         self.payload = {**self.rendered(args, {**self.variables, "access_user": self._user()}), "token": self.token}
         self.payload.update({key: args[key] for key in ("apply", "undo", "live", "save", "seconds", "services")})
         seen = self._step("look")

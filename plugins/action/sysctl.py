@@ -26,7 +26,7 @@ while [ $# -gt 0 ]; do
   key=$1 file=$2 wanted=$3
   shift 3
   if [ ! -e "$file" ]; then echo "missing $key"; continue; fi
-  IFS= read -r value <"$file" || exit 1
+  value=$(cat "$file" 2>/dev/null) || exit 1 # (read takes single bytes, of which the kernel gives one)
   words "$value"
   [ "$value" != "$wanted" ] || continue
   if why=$( (: >>"$file") 2>&1); then exit 1; fi

@@ -31,6 +31,18 @@ keyUsage = critical,digitalSignature
 extendedKeyUsage = serverAuth
 """
 
+_FILES = {
+    "certificate": {"type": "path", "required": True},
+    "key": {"type": "path", "required": True, "no_log": False},
+    "selfsigned": {"type": "bool", "default": True},
+    "keep": {"type": "bool", "default": False},
+}
+_OPTIONS = {
+    "domains": {"type": "list", "elements": "str", "required": True},
+    "tls": {"type": "dict", "required": True, "options": _FILES},
+}
+SPEC = {"certificates": {"type": "list", "elements": "dict", "required": True, "options": _OPTIONS}}
+
 Runner = Callable[[list[str]], tuple[int, str, str]]
 
 

@@ -83,7 +83,7 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.webstack.django.plugins.module_utils import drift
-from ansible_collections.webstack.django.plugins.module_utils.selfsigned import Certificate, SelfsignedError
+from ansible_collections.webstack.django.plugins.module_utils.selfsigned import SPEC, Certificate, SelfsignedError
 
 
 def _words(one, installed, exposed):
@@ -102,20 +102,7 @@ def _words(one, installed, exposed):
 
 
 def main():
-    files = {
-        "certificate": {"type": "path", "required": True},
-        "key": {"type": "path", "required": True, "no_log": False},
-        "selfsigned": {"type": "bool", "default": True},
-        "keep": {"type": "bool", "default": False},
-    }
-    options = {
-        "domains": {"type": "list", "elements": "str", "required": True},
-        "tls": {"type": "dict", "required": True, "options": files},
-    }
-    module = AnsibleModule(
-        argument_spec={"certificates": {"type": "list", "elements": "dict", "required": True, "options": options}},
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
     module.run_command_environ_update = {"LC_ALL": "C.UTF-8"}
     installed = module.get_bin_path("openssl") is not None
     if not installed and not module.check_mode:

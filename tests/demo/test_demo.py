@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import ansible_mitogen
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -117,6 +118,22 @@ def test_nothing_failed(demo: str) -> None:
 
 
 def test_again_changes_nothing(demo: str, port: int) -> None:
+    output = run("scripts/demo", WEBSTACK_DEMO_PORT=str(port)).stdout
+    assert re.search(r"^demo +: ok=\d+ +changed=0 +unreachable=0 +failed=0", output, re.MULTILINE), output[-3000:]
+
+
+def test_with_mitogen_it_is_the_same(demo: str, port: int) -> None:
+    """Also a change of SSH, which is kept where sshd answers after it."""
+    strategies = Path(ansible_mitogen.__file__).parent / "plugins/strategy"
+    mitogen = {"ANSIBLE_STRATEGY": "mitogen_linear", "ANSIBLE_STRATEGY_PLUGINS": str(strategies)}
+    given = {**mitogen, "ANSIBLE_HOST_KEY_CHECKING": "False", "WEBSTACK_DEMO_PORT": str(port)}
+    again = "echo '# mine' | sudo tee -a /etc/nginx/nginx.conf /etc/ssh/sshd_config.d/00-webstack.conf"
+    server(again)
+    for changed in (2, 0):
+        output = run("scripts/demo", **given).stdout
+        assert re.search(rf"^demo +: ok=\d+ +changed={changed} +unreachable=0 +failed=0", output, re.MULTILINE), output[
+            -3000:
+        ]
     output = run("scripts/demo", WEBSTACK_DEMO_PORT=str(port)).stdout
     assert re.search(r"^demo +: ok=\d+ +changed=0 +unreachable=0 +failed=0", output, re.MULTILINE), output[-3000:]
 

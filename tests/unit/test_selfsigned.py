@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from ansible_collections.webstack.django.plugins.action.selfsigned import holds, question
 from ansible_collections.webstack.django.plugins.module_utils.selfsigned import (
     Certificate,
     SelfsignedError,
@@ -124,3 +125,49 @@ def test_kinds_of_names() -> None:
     assert name("::1") == "IP:::1"
     assert name("localhost") == "DNS:localhost"
     assert names_of("no such line") == set()
+
+
+def asked(one: Certificate, *domains: str, keep: bool = False) -> bool:
+    """Whether a shell finds nothing to do."""
+    tls = {"certificate": one.certificate, "key": one.key, "keep": keep}
+    given = [{"domains": list(domains), "tls": tls}] * 2
+    done = subprocess.run(["sh"], input=question(given), capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    return done.returncode == 0 and holds(given, done.stdout)
+
+
+def test_a_shell_sees_the_same(certificate: Callable[..., Certificate], tmp_path: Path) -> None:
+    one = certificate("a.example.com", "2001:db8::1")
+    assert not asked(one, "a.example.com", "2001:db8::1")
+    one.make()
+    assert asked(one, "a.example.com", "2001:db8::1")
+    assert asked(one, "2001:db8::1", "a.example.com")
+    assert not asked(one, "a.example.com")
+    assert not asked(one, "a.example.com", "2001:db8::1", "b.example.com")
+    assert asked(one, "b.example.com", keep=True)
+    os.chmod(one.key, 0o640)
+    assert not asked(one, "a.example.com", "2001:db8::1")
+    assert not asked(one, "b.example.com", keep=True)
+    os.chmod(one.key, 0o600)
+    other = Certificate(str(tmp_path / "other/full.pem"), str(tmp_path / "other/key.pem"), ["x.example.com"], run)
+    other.make()
+    os.replace(other.key, one.key)
+    assert one.wanted()
+    assert not asked(one, "a.example.com", "2001:db8::1")
+    os.remove(one.key)
+    assert not asked(one, "a.example.com", "2001:db8::1")
+
+
+def test_a_shell_leaves_one_of_somebody_else_alone(certificate: Callable[..., Certificate], tmp_path: Path) -> None:
+    one = certificate("a.example.com")
+    one.make()
+    ca = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=an authority", "-days", "3"]
+    assert run([*ca, "-keyout", f"{tmp_path}/ca.key", "-out", f"{tmp_path}/ca.pem"])[0] == 0
+    sign = ["openssl", "x509", "-in", one.certificate, "-CA", f"{tmp_path}/ca.pem", "-CAkey", f"{tmp_path}/ca.key"]
+    assert run([*sign, "-CAcreateserial", "-days", "3", "-out", f"{tmp_path}/signed.pem"])[0] == 0
+    os.replace(tmp_path / "signed.pem", one.certificate)
+    assert not certificate("b.example.com").wanted()
+    assert asked(one, "b.example.com")
+    Path(one.certificate).write_text("no certificate")
+    assert certificate("b.example.com").wanted()
+    assert not asked(one, "b.example.com")
