@@ -1,12 +1,16 @@
 #!/bin/sh
 # The same project as people set it up by hand with what Debian and the programs bring: nginx, gunicorn with as many processes
 # as its documentation advises, PostgreSQL untuned, over TCP with a password. As root; /srv/demo has the code.
-# Measured by serve.py.
+# Measured by serve.py, and by converge.py after fresh.sh.
 set -eu
 cd /srv/demo
-export DEBIAN_FRONTEND=noninteractive
-apt-get -qq update
-apt-get -qq -y install --no-install-recommends nginx postgresql python3-venv openssl >/dev/null
+if [ ! -d venv ]; then # fresh.sh has made it
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get -qq update
+  apt-get -qq -y install --no-install-recommends nginx postgresql python3-venv openssl >/dev/null
+  python3 -m venv venv
+  venv/bin/pip install --quiet -r requirements.txt gunicorn 'psycopg[binary]'
+fi
 systemctl start postgresql
 su postgres -c "psql -qc \"CREATE USER demo PASSWORD 'demo'\" -c 'CREATE DATABASE demo OWNER demo'"
 cat >demo/settings/local.py <<END
@@ -27,8 +31,6 @@ DATABASES = {
     }
 }
 END
-python3 -m venv venv
-venv/bin/pip install --quiet -r requirements.txt gunicorn 'psycopg[binary]'
 export DJANGO_SETTINGS_MODULE=demo.settings.production
 venv/bin/python manage.py migrate --noinput --verbosity=0
 venv/bin/python manage.py collectstatic --noinput --verbosity=0

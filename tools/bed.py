@@ -128,9 +128,12 @@ def _boot(name: str) -> None:
 
 
 def up(
-    name: str, image: str, hostname: str | None = None, publish: Sequence[str] = (), scenario: str = ""
+    name: str, image: str, hostname: str | None = None, publish: Sequence[str] = (), scenario: str = "", tag: str = ""
 ) -> dict[str, Any]:
-    """Start a machine and wait for it. A machine of this name that runs already is kept."""
+    """Start a machine and wait for it. A machine of this name that runs already is kept.
+
+    ``tag`` is an image that was made of a machine of ``image``, and takes its place.
+    """
     container = _container(name)
     state = docker("inspect", "--format", "{{.State.Running}}", container, check=False)
     if state == "true":
@@ -140,7 +143,7 @@ def up(
         _boot(name)
         return facts(name)
     authority = setup([image])
-    tag = bed_images.ensure(image)
+    tag = tag or bed_images.ensure(image)
     for attempt in range(5):
         ports = [
             f"--publish=127.0.0.1:{_free_port()}:22",

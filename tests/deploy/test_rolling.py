@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from servers import Server, project
-from site_under_load import SAYING, Site
+from site_under_load import HOST, SAYING, Site
 
 APPS = ["app1", "app2", "app3"]
 # Tells the journal when a visitor sent a request and when it came (who is none: the questions of the deployment itself).
@@ -193,3 +193,31 @@ def test_all_of_them_go_back(site: Site) -> None:
     assert len(set(serving(site))) == 1
     assert serving(site) != before
     assert site.seen["failed"] == 0, site.seen
+
+
+def test_kept_pages_are_those_of_the_release_that_all_servers_have(site: Site) -> None:
+    def look() -> tuple[str, str]:
+        (answer,) = site.server.browse({"url": f"https://{HOST}/"})
+        assert answer["status"] == 200, answer
+        return answer["headers"]["x-words"], answer["headers"]["x-cache"]
+
+    site.given["page_cache"] = {"enabled": True, "seconds": 3600, "status_header": True}
+    site.say("kept first")
+    run = site.play("site")
+    assert run.rc == 0, run.end
+    assert [look(), look()] == [("kept first", "MISS"), ("kept first", "HIT")]
+    site.say("kept second")
+    with site.load():
+        run = site.play("deploy", site="plain")
+    assert run.rc == 0, run.end
+    assert site.seen["failed"] == 0, site.seen
+    assert look()[0] == "kept second"
+    assert look() == ("kept second", "HIT")
+    run = site.play("rollback", site="plain")
+    assert run.rc == 0, run.end
+    assert look()[0] == "kept first"
+    run = site.play("deploy", site="plain")
+    assert run.rc == 0, run.end
+    assert look()[0] == "kept second"
+    run = site.play("site")
+    assert (run.rc, run.changed) == (0, 0), run.end
