@@ -4,18 +4,16 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import json
 import shlex
 import time
 import uuid
-import zlib
 from collections.abc import Iterator
 from typing import Any
 
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible_collections.webstack.django.plugins.action import config_files
+from ansible_collections.webstack.django.plugins.module_utils.payload import pack
 from ansible_collections.webstack.django.plugins.plugin_utils import second_connection
 from ansible_collections.webstack.django.plugins.plugin_utils.second_connection import TimeLimit
 
@@ -83,9 +81,9 @@ class ActionModule(config_files.ActionModule):
     # The steps ---------------------------------------------------------------------------------
 
     def _step(self, step: str) -> dict[str, Any]:
-        packed = base64.b64encode(zlib.compress(json.dumps(self.payload).encode())).decode()
+        arguments = {"step": step, "payload": pack(self.payload)}
         result: dict[str, Any] = self._execute_module(
-            module_name=_MODULE, module_args={"step": step, "payload": packed}, task_vars=self.variables
+            module_name=_MODULE, module_args=arguments, task_vars=self.variables
         )
         return result
 

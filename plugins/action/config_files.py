@@ -6,12 +6,10 @@ from __future__ import annotations
 
 import base64
 import datetime
-import json
 import os
 import pwd
 import re
 import time
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from ansible import constants as C
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.template import trust_as_template
+from ansible_collections.webstack.django.plugins.module_utils.payload import pack
 from ansible_collections.webstack.django.plugins.module_utils.services_run import UNIT
 
 _ITEM = {
@@ -69,10 +68,9 @@ class ActionModule(ActionBase):
         task_vars = task_vars or {}
         _result, args = self.validate_argument_spec(argument_spec={**SPEC, "services": SERVICES})
         payload = {**self.rendered(args, task_vars), "services": args["services"]}
-        packed = base64.b64encode(zlib.compress(json.dumps(payload).encode())).decode()
         return self._execute_module(
             module_name="webstack.django.config_files_apply",
-            module_args={"payload": packed},
+            module_args={"payload": pack(payload)},
             task_vars=task_vars,
         )
 

@@ -5,16 +5,15 @@
 from __future__ import annotations
 
 import base64
-import json
 import re
 import tarfile
-import zlib
 from pathlib import Path
 from typing import Any
 
 from ansible import constants as C
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+from ansible_collections.webstack.django.plugins.module_utils.payload import pack
 from ansible_collections.webstack.django.plugins.plugin_utils import archive
 from ansible_collections.webstack.django.plugins.plugin_utils.run import ask, this_run
 from ansible_collections.webstack.django.plugins.plugin_utils.source import cache_dir
@@ -132,10 +131,8 @@ class ActionModule(ActionBase):
         return ask(lambda: self._once(step, payload, task_vars), payload["run"], show)
 
     def _once(self, step: str, payload: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
-        packed = base64.b64encode(zlib.compress(json.dumps(payload).encode())).decode()
-        result: dict[str, Any] = self._execute_module(
-            module_name=_MODULE, module_args={"step": step, "payload": packed}, task_vars=task_vars
-        )
+        arguments = {"step": step, "payload": pack(payload)}
+        result: dict[str, Any] = self._execute_module(module_name=_MODULE, module_args=arguments, task_vars=task_vars)
         return result
 
     def _static(

@@ -11,6 +11,7 @@ import pwd
 from typing import Any, Callable
 
 from ansible_collections.webstack.django.plugins.module_utils import checkers, config_files
+from ansible_collections.webstack.django.plugins.module_utils.payload import unpack
 
 _NAMED = 10  # paths that an error message lists
 
@@ -37,6 +38,16 @@ def _uid(name: str) -> int:
 @functools.cache
 def _gid(name: str) -> int:
     return grp.getgrnam(name).gr_gid
+
+
+def unpacked(module: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the action plugin sent, and a result to begin with. It hands out paths, since the arguments hold every file's content."""
+    payload = unpack(module.params["payload"])
+    if module.no_log:
+        for raw in payload["files"]:
+            raw["diff"] = False
+    invocation = {"module_args": {"paths": [raw["path"] for raw in payload["files"]]}}
+    return payload, {"changed": False, "changed_paths": [], "invocation": invocation}
 
 
 def declared(raw: dict[str, Any], check_mode: bool) -> config_files.Declared:

@@ -83,10 +83,6 @@ unavailable:
   type: str
 """
 
-import base64
-import json
-import zlib
-
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.webstack.django.plugins.module_utils import (
     access,
@@ -98,7 +94,7 @@ from ansible_collections.webstack.django.plugins.module_utils import (
     services,
     services_run,
 )
-from ansible_collections.webstack.django.plugins.module_utils.config_files_declared import declared, refused
+from ansible_collections.webstack.django.plugins.module_utils.config_files_declared import declared, refused, unpacked
 from ansible_collections.webstack.django.plugins.module_utils.config_files_transaction import (
     Transaction,
     explain,
@@ -192,13 +188,7 @@ def main():
         },
         supports_check_mode=True,
     )
-    payload = json.loads(zlib.decompress(base64.b64decode(module.params["payload"])))
-    if module.no_log:
-        for raw in payload["files"]:
-            raw["diff"] = False
-    # The arguments hold every file's content: hand out the paths instead of them.
-    invocation = {"module_args": {"paths": [raw["path"] for raw in payload["files"]]}}
-    result = {"changed": False, "changed_paths": [], "invocation": invocation}
+    payload, result = unpacked(module)
     try:
         if module.params["step"] == "look":
             _look(module, payload, result)

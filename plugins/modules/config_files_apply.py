@@ -87,10 +87,7 @@ stdout:
   type: str
 """
 
-import base64
-import json
 import signal
-import zlib
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.webstack.django.plugins.module_utils import (
@@ -99,7 +96,7 @@ from ansible_collections.webstack.django.plugins.module_utils import (
     config_files_checked,
     drift,
 )
-from ansible_collections.webstack.django.plugins.module_utils.config_files_declared import declared, refused
+from ansible_collections.webstack.django.plugins.module_utils.config_files_declared import declared, refused, unpacked
 from ansible_collections.webstack.django.plugins.module_utils.config_files_transaction import (
     Transaction,
     explain,
@@ -147,13 +144,8 @@ def main():
         argument_spec={"payload": {"type": "str", "required": True, "no_log": True}},
         supports_check_mode=True,
     )
-    payload = json.loads(zlib.decompress(base64.b64decode(module.params["payload"])))
-    if module.no_log:
-        for raw in payload["files"]:
-            raw["diff"] = False
-    # The arguments hold every file's content: hand out the paths instead of them.
-    invocation = {"module_args": {"paths": [raw["path"] for raw in payload["files"]]}}
-    result = {"changed": False, "changed_paths": [], "checked": "no", "invocation": invocation}
+    payload, result = unpacked(module)
+    result["checked"] = "no"
     for number in _SIGNALS:
         signal.signal(number, _interrupted)
     transaction = Transaction()

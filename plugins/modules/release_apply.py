@@ -72,15 +72,14 @@ switch:
 import base64
 import contextlib
 import errno
-import json
 import os
 import tempfile
-import zlib
 from collections.abc import Iterator
 from typing import IO, Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.webstack.django.plugins.module_utils import drift
+from ansible_collections.webstack.django.plugins.module_utils.payload import unpack
 from ansible_collections.webstack.django.plugins.module_utils.release import (
     accounts,
     activate,
@@ -360,8 +359,7 @@ def main() -> None:
     os.umask(0o022)
     step = module.params["step"]
     invocation = {"module_args": {"step": step}}
-    payload = json.loads(zlib.decompress(base64.b64decode(module.params["payload"])))
-    steps = Steps(payload, module.check_mode)
+    steps = Steps(unpack(module.params["payload"]), module.check_mode)
     try:
         outcome = steps.run(step)
     except lock.Held as error:

@@ -78,9 +78,10 @@ class Site:
         return str(answer["headers"].get("x-words", ""))
 
     @contextmanager
-    def load(self, rate: float = 60) -> Iterator[None]:
+    def load(self, rate: float = 60, path: str = "/") -> Iterator[None]:
         """Visitors, whose failures are in `seen` afterwards."""
         argv = [sys.executable, "tests/deploy/load.py", HOST, self.server.facts["address"], "--rate", str(rate)]
+        argv += ["--path", path]
         with subprocess.Popen(argv, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
             time.sleep(1)
             yield
