@@ -66,10 +66,14 @@ class Shape:
         threading.Thread(target=process.stdout.read, daemon=True).start()
         process.wait()
 
-    def points(self, number: int) -> list[Point]:
-        """So many of the tasks, the first and the last among them."""
-        last = len(self.tasks) - 1
-        return [self.tasks[round(index * last / (number - 1))] for index in range(number)]
+    def points(self, number: int | None, bare: bool) -> list[Point]:
+        """So many of the tasks (or all), the first and the last among them; those of a bare server, or of one that is set up."""
+        tasks = self.tasks
+        if not bare:
+            again = {one.task for one in self.run(self.calm)}
+            tasks = [one for one in tasks if one.task in again]
+        last = len(tasks) - 1
+        return tasks if number is None else [tasks[round(index * last / (number - 1))] for index in range(number)]
 
     def disturb(self, points: list[Point], each: bool) -> None:
         """Kill a converge at every point, then (or after each of them) let one end."""

@@ -49,7 +49,7 @@ def test_a_killed_converge(shape: killed.Shape, start: str, pytestconfig: pytest
         server.mutate(chosen)
         assert drifted.unnamed(chosen, server.report()) == []
         assert len(shape.differences(mutated=True)) > 30
-    shape.disturb(shape.tasks if full else shape.points(POINTS[start]), full)
+    shape.disturb(shape.points(None if full else POINTS[start], start == "bare"), full)
     different = shape.differences(mutated=start == "drifted")
     assert different == [], "\n".join(different)
     report = server.report()
