@@ -270,24 +270,24 @@ def _failed(watched: Sequence[Process]) -> str | None:
 
 def _ask(health: dict[str, Any], timeout: float, proof: str | None, watched: Sequence[Process]) -> tuple[int, bool]:
     """The same as ``ask``, given up when who is to answer has failed: a socket that is held for it takes the request all the same."""
-    found: list[tuple[int, bool] | Exception] = []
+    answers: list[tuple[int, bool]] = []
+    errors: list[Exception] = []
 
     def answer() -> None:
         try:
-            found.append(ask(health, timeout, proof))
+            answers.append(ask(health, timeout, proof))
         except Exception as error:
-            found.append(error)
+            errors.append(error)
 
     asking = threading.Thread(target=answer, daemon=True)
     asking.start()
     looks = 0
-    while not found and looks < _LOOKS:
+    while not (answers or errors) and looks < _LOOKS:
         asking.join(1.0)
-        looks = looks + 1 if not found and _failed(watched) else 0
-    said = found[0] if found else ConnectionError("nobody is there to answer")
-    if isinstance(said, Exception):
-        raise said
-    return said
+        looks = looks + 1 if not (answers or errors) and _failed(watched) else 0
+    if answers:
+        return answers[0]
+    raise errors[0] if errors else ConnectionError("nobody is there to answer")
 
 
 def unhealthy(
