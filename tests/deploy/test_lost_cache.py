@@ -32,6 +32,6 @@ def test_a_cache_that_is_killed_under_load(site: Site, cache: str) -> None:
             assert [visits(), visits()] == [7, 8]
         assert visits() == 9
     assert site.seen["failed"] == 0, site.seen
-    assert site.server.run(f"systemctl is-active {unit}").strip() == "active"
+    site.server.run(f"timeout 30 sh -c 'until systemctl --quiet is-active {unit}; do sleep 0.5; done'")
     run = site.play("site")
     assert (run.rc, run.changed) == (0, 0), run.end
