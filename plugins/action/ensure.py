@@ -9,6 +9,7 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.webstack.django.plugins.module_utils.ensure import SPEC
+from ansible_collections.webstack.django.plugins.plugin_utils.ask_first import ask_first
 
 
 def question(steps: list[dict[str, Any]]) -> str:
@@ -27,16 +28,8 @@ class ActionModule(ActionBase):
 
     TRANSFERS_FILES = False
     _supports_check_mode = True
-    _supports_diff = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
-        _result, args = self.validate_argument_spec(argument_spec=SPEC)
-        # As input, since all tests together may be longer than a command line.
-        done = self._low_level_execute_command("sh", in_data=question(args["steps"]).encode())
-        if done["rc"] == 0:
-            return {"changed": False, "actions": [], "drift": []}
-        result: dict[str, Any] = self._execute_module(
-            module_name="webstack.django.ensure", module_args=self._task.args, task_vars=task_vars
-        )
-        return result
+        nothing = {"changed": False, "actions": [], "drift": []}
+        return ask_first(self, SPEC, task_vars, lambda args: question(args["steps"]), lambda _args, _said: nothing)

@@ -9,6 +9,7 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.webstack.django.plugins.module_utils.selfsigned import RENEW, SPEC, name, names_of
+from ansible_collections.webstack.django.plugins.plugin_utils.ask_first import ask_first
 
 # Ends with 1 where one is to be made, but for its names, which it prints. What the module asks, in the same order.
 _ASK = """\
@@ -25,7 +26,7 @@ while [ $# -gt 0 ]; do
   subject=$(ask -subject)
   if [ "${issuer#issuer=}" != "${subject#subject=}" ]; then continue; fi
   if [ ! -f "$key" ]; then exit 1; fi
-  ask -checkend RENEW >/dev/null || exit 1
+  ask -checkend $renew >/dev/null || exit 1
   if [ "$(ask -pubkey)" != "$(openssl pkey -in "$key" -pubout 2>/dev/null)" ]; then exit 1; fi
   ask -text | grep -A 1 'Subject Alternative Name:' || exit 1
 done
@@ -37,7 +38,7 @@ def question(certificates: list[dict[str, Any]]) -> str:
     words = []
     for one in certificates:
         words += [one["tls"]["certificate"], one["tls"]["key"], "yes" if one["tls"]["keep"] else "no"]
-    return f"set -- {shlex.join(words)}\n{_ASK.replace('RENEW', str(RENEW))}"
+    return f"renew={RENEW}\nset -- {shlex.join(words)}\n{_ASK}"
 
 
 def holds(certificates: list[dict[str, Any]], said: str) -> bool:
@@ -55,12 +56,8 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
-        _result, args = self.validate_argument_spec(argument_spec=SPEC)
-        certificates = args["certificates"]
-        done = self._low_level_execute_command("sh", in_data=question(certificates).encode())
-        if done["rc"] == 0 and holds(certificates, done["stdout"].replace("\r\n", "\n")):
-            return {"changed": False, "made": [], "drift": []}
-        result: dict[str, Any] = self._execute_module(
-            module_name="webstack.django.selfsigned", module_args=self._task.args, task_vars=task_vars
-        )
-        return result
+        return ask_first(self, SPEC, task_vars, lambda args: question(args["certificates"]), _answer)
+
+
+def _answer(args: dict[str, Any], said: str) -> dict[str, Any] | None:
+    return {"changed": False, "made": [], "drift": []} if holds(args["certificates"], said) else None

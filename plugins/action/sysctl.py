@@ -18,6 +18,7 @@ from ansible_collections.webstack.django.plugins.module_utils.sysctl import (
     result,
     warnings,
 )
+from ansible_collections.webstack.django.plugins.plugin_utils.ask_first import ask_first
 
 # Ends with 1 where something is to be written. Opening changes nothing.
 _ASK = """\
@@ -56,16 +57,13 @@ class ActionModule(ActionBase):
 
     TRANSFERS_FILES = False
     _supports_check_mode = True
-    _supports_diff = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
-        _result, args = self.validate_argument_spec(argument_spec={"settings": {"type": "dict", "required": True}})
-        done = self._low_level_execute_command("sh", in_data=question(args["settings"]).encode())
-        if done["rc"] == 0:
-            found = outcome(done["stdout"])
-            return {**result(found), "warnings": warnings(found)}
-        changed: dict[str, Any] = self._execute_module(
-            module_name="webstack.django.sysctl", module_args=args, task_vars=task_vars
-        )
-        return changed
+        spec = {"settings": {"type": "dict", "required": True}}
+        return ask_first(self, spec, task_vars, lambda args: question(args["settings"]), _answer)
+
+
+def _answer(_args: dict[str, Any], said: str) -> dict[str, Any]:
+    found = outcome(said)
+    return {**result(found), "warnings": warnings(found)}
